@@ -1,0 +1,1 @@
+"""The experience warehouse: what runs each night, and the code it runs."""

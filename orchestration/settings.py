@@ -1,0 +1,117 @@
+"""Folders, environment and limits: the one place that reads the process environment.
+
+Belongs here: every path below the warehouse's home, every environment variable, every limit that an
+operator may turn. Does not belong here: secrets of sources (``sources.config`` resolves those where they
+are declared) and anything that opens a file.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+"""The checkout: it holds ``dbt_project/`` and ``dagster.yaml``."""
+
+HOME_VARIABLE = "EXPERIENCE_HOME"
+SOURCES_VARIABLE = "EXPERIENCE_SOURCES"
+TIMEZONE_VARIABLE = "EXPERIENCE_TIMEZONE"
+HMAC_KEY_VARIABLE = "EXPERIENCE_HMAC_KEY"
+ALERT_WEBHOOK_VARIABLE = "EXPERIENCE_ALERT_WEBHOOK"
+
+
+class SettingsError(ValueError):
+    """An environment variable that cannot be used; the message names it and says how to mend it."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where everything lies and which limits hold.
+
+    Attributes:
+        home: Folder below which the warehouse keeps all of its state.
+        sources_dir: Folder of the source YAML files, one file a source.
+        business_timezone: IANA zone that decides which day an instant belongs to.
+        hmac_key: Key of the pseudonyms (HMAC-SHA-256), or None where none is configured.
+        alert_webhook: URL that run failures are posted to, or None.
+        keep_releases: How many published versions stay for readers and for roll-back.
+        duckdb_memory_limit: DuckDB's ``memory_limit`` of the writer.
+        duckdb_threads: DuckDB's ``threads`` of the writer.
+    """
+
+    home: Path
+    sources_dir: Path
+    business_timezone: str = "Asia/Shanghai"
+    hmac_key: bytes | None = field(default=None, repr=False)
+    alert_webhook: str | None = field(default=None, repr=False)
+    keep_releases: int = 7
+    duckdb_memory_limit: str = "8GB"
+    duckdb_threads: int = 2
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
+        """Read the settings from ``environment`` (default: the process environment).
+
+        Raises:
+            SettingsError: a value cannot be used.
+        """
+        env = os.environ if environment is None else environment
+        home = Path(env.get(HOME_VARIABLE) or PROJECT_ROOT / "var").expanduser().resolve()
+        zone = env.get(TIMEZONE_VARIABLE) or cls.business_timezone
+        try:
+            ZoneInfo(zone)
+        except (KeyError, ValueError, OSError) as error:
+            raise SettingsError(
+                f"{TIMEZONE_VARIABLE}={zone!r} is not an IANA time zone; use a name such as 'Asia/Shanghai'"
+            ) from error
+        key = env.get(HMAC_KEY_VARIABLE)
+        return cls(
+            home=home,
+            sources_dir=Path(env.get(SOURCES_VARIABLE) or home / "sources").expanduser().resolve(),
+            business_timezone=zone,
+            hmac_key=key.encode() if key else None,
+            alert_webhook=env.get(ALERT_WEBHOOK_VARIABLE) or None,
+        )
+
+    @property
+    def landing_dir(self) -> Path:
+        """Root of the landing: ``<source>/<stream>/load_date=…/load_id=…``."""
+        return self.home / "landing"
+
+    @property
+    def clean_dir(self) -> Path:
+        """Root of the clean layer: ``<table>/<partition>.parquet``."""
+        return self.home / "clean"
+
+    @property
+    def control_dir(self) -> Path:
+        """Root of the control tables (``load``, ``quarantine``, ``check_result``)."""
+        return self.home / "control"
+
+    @property
+    def warehouse_path(self) -> Path:
+        """The private DuckDB file. Its name is the database's name: keep it."""
+        return self.home / "warehouse" / "warehouse.duckdb"
+
+    @property
+    def marts_path(self) -> Path:
+        """The DuckDB file that dbt writes the marts to, before they are published."""
+        return self.home / "warehouse" / "marts.duckdb"
+
+    @property
+    def serving_dir(self) -> Path:
+        """Root of what readers open: ``releases/<run_id>/`` and the link ``current``."""
+        return self.home / "serving"
+
+    @property
+    def sample_dir(self) -> Path:
+        """Where the sample company's systems lie."""
+        return self.home / "sample"
+
+    @property
+    def dbt_project_dir(self) -> Path:
+        """The dbt project of this checkout."""
+        return PROJECT_ROOT / "dbt_project"
