@@ -21,6 +21,9 @@ SOURCES_VARIABLE = "EXPERIENCE_SOURCES"
 TIMEZONE_VARIABLE = "EXPERIENCE_TIMEZONE"
 HMAC_KEY_VARIABLE = "EXPERIENCE_HMAC_KEY"
 ALERT_WEBHOOK_VARIABLE = "EXPERIENCE_ALERT_WEBHOOK"
+RETRY_SECONDS_VARIABLE = "EXPERIENCE_RETRY_SECONDS"
+KEEP_RELEASES_VARIABLE = "EXPERIENCE_KEEP_RELEASES"
+KEEP_RUNS_DAYS_VARIABLE = "EXPERIENCE_KEEP_RUNS_DAYS"
 
 
 class SettingsError(ValueError):
@@ -38,6 +41,8 @@ class Settings:
         hmac_key: Key of the pseudonyms (HMAC-SHA-256), or None where none is configured.
         alert_webhook: URL that run failures are posted to, or None.
         keep_releases: How many published versions stay for readers and for roll-back.
+        keep_runs_days: Days after which finished Dagster runs and their logs are removed.
+        retry_seconds: First wait of an extraction that failed in passing; each further wait is twice as long.
         duckdb_memory_limit: DuckDB's ``memory_limit`` of the writer.
         duckdb_threads: DuckDB's ``threads`` of the writer.
     """
@@ -48,6 +53,8 @@ class Settings:
     hmac_key: bytes | None = field(default=None, repr=False)
     alert_webhook: str | None = field(default=None, repr=False)
     keep_releases: int = 7
+    keep_runs_days: int = 90
+    retry_seconds: float = 30.0
     duckdb_memory_limit: str = "8GB"
     duckdb_threads: int = 2
 
@@ -69,6 +76,9 @@ class Settings:
             ) from error
         key = env.get(HMAC_KEY_VARIABLE)
         return cls(
+            keep_releases=int(_number(env, KEEP_RELEASES_VARIABLE, cls.keep_releases, minimum=1)),
+            keep_runs_days=int(_number(env, KEEP_RUNS_DAYS_VARIABLE, cls.keep_runs_days, minimum=1)),
+            retry_seconds=_number(env, RETRY_SECONDS_VARIABLE, cls.retry_seconds, minimum=0),
             home=home,
             sources_dir=Path(env.get(SOURCES_VARIABLE) or home / "sources").expanduser().resolve(),
             business_timezone=zone,
@@ -115,3 +125,21 @@ class Settings:
     def dbt_project_dir(self) -> Path:
         """The dbt project of this checkout."""
         return PROJECT_ROOT / "dbt_project"
+
+    @property
+    def sample_truth_dir(self) -> Path:
+        """What is true of the sample company, for measuring identity resolution."""
+        return self.sample_dir / "truth"
+
+
+def _number(environment: Mapping[str, str], name: str, default: float, *, minimum: float) -> float:
+    text = environment.get(name)
+    if not text:
+        return default
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not value >= minimum:
+        raise SettingsError(f"{name}={text!r} is not a number of at least {minimum:g}; leave it unset for {default:g}")
+    return value
