@@ -1,0 +1,137 @@
+"""dbt assets: every seed, model and data test of the dbt project, built in one ``dbt build``.
+
+Unit tests of models run in the project's tests, not at night. A data test that fails at error severity fails
+the step, so that nothing behind it is published.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from dagster_dbt import DagsterDbtTranslator, DbtCliResource, DbtProject, dbt_assets
+
+from orchestration.assets.keys import OWNERS, clean_key
+from orchestration.contracts import CONTRACTS, DERIVED
+from orchestration.settings import HOME_VARIABLE, TIMEZONE_VARIABLE, Settings
+
+WRITER_POOL = "duckdb_writer"
+RUN_ID_VARIABLE = "EXPERIENCE_RUN_ID"
+CLEAN_SOURCE = "clean"
+"""Name of the dbt source that stands for the clean layer."""
+
+
+class LayerTranslator(DagsterDbtTranslator):
+    """Keys, groups and owners of dbt nodes from the folder they lie in."""
+
+    def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> dg.AssetKey:
+        """``<layer>/<name>``; sources are the clean and identity tables."""
+        if dbt_resource_props["resource_type"] == "source":
+            return clean_key(dbt_resource_props["name"])
+        return dg.AssetKey([_layer(dbt_resource_props), dbt_resource_props["name"]])
+
+    def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str:
+        """The layer."""
+        return _layer(dbt_resource_props)
+
+    def get_owners(self, dbt_resource_props: Mapping[str, Any]) -> list[str]:
+        """The owners of the layer."""
+        return OWNERS.get(_layer(dbt_resource_props), OWNERS["marts"])
+
+    def get_asset_spec(self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None) -> dg.AssetSpec:
+        """The spec, with the clean tables that ``src()`` reads as dependencies of staging models."""
+        spec = super().get_asset_spec(manifest, unique_id, project)
+        props = self.get_resource_props(manifest, unique_id)
+        table = props["name"].removeprefix("stg_")
+        if props["resource_type"] == "model" and _layer(props) == "staging" and table in CONTRACTS | DERIVED:
+            spec = spec.merge_attributes(deps=[clean_key(table)])
+        return spec
+
+
+def _layer(props: Mapping[str, Any]) -> str:
+    if props["resource_type"] == "seed":
+        return "seeds"
+    return props["fqn"][1] if len(props["fqn"]) > 2 else "marts"
+
+
+def dbt_project(settings: Settings) -> DbtProject:
+    """The dbt project with its own target folder below the warehouse's home."""
+    return DbtProject(
+        project_dir=settings.dbt_project_dir, profiles_dir=settings.dbt_project_dir, target_path=_target(settings)
+    )
+
+
+def _target(settings: Settings) -> Path:
+    return settings.home / "dbt"
+
+
+def dbt_environment(settings: Settings, run_id: str = "") -> dict[str, str]:
+    """Environment that dbt reads: the home, the business time zone, the run."""
+    return {
+        HOME_VARIABLE: str(settings.home),
+        TIMEZONE_VARIABLE: settings.business_timezone,
+        RUN_ID_VARIABLE: run_id,
+        "DBT_TARGET_PATH": str(_target(settings)),
+        "DBT_LOG_PATH": str(_target(settings) / "logs"),
+        "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+    }
+
+
+def ensure_manifest(settings: Settings) -> Path:
+    """Path of dbt's manifest, parsed anew where a file of the project is newer.
+
+    Raises:
+        RuntimeError: the project does not parse; the message is dbt's.
+    """
+    manifest = _target(settings) / "manifest.json"
+    skip = {"target", "logs", "dbt_packages"}
+    files = [
+        path
+        for path in settings.dbt_project_dir.rglob("*")
+        if path.is_file() and path.relative_to(settings.dbt_project_dir).parts[0] not in skip
+    ]
+    newest = max((path.stat().st_mtime for path in files), default=0)
+    if manifest.exists() and manifest.stat().st_mtime >= newest:
+        return manifest
+    from dbt.cli.main import dbtRunner
+
+    (settings.home / "warehouse").mkdir(parents=True, exist_ok=True)
+    before = dict(os.environ)
+    os.environ.update(dbt_environment(settings))
+    try:
+        result = dbtRunner().invoke(
+            ["--quiet", "parse", "--project-dir", str(settings.dbt_project_dir)]
+            + ["--profiles-dir", str(settings.dbt_project_dir), "--target-path", str(_target(settings))]
+        )
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+    if not result.success:
+        raise RuntimeError(f"dbt cannot parse {settings.dbt_project_dir}: {result.exception or result.result}")
+    return manifest
+
+
+def warehouse_assets(settings: Settings) -> dg.AssetsDefinition:
+    """All nodes of the dbt project as assets, its data tests as asset checks."""
+    project = dbt_project(settings)
+
+    @dbt_assets(
+        manifest=ensure_manifest(settings),
+        project=project,
+        dagster_dbt_translator=LayerTranslator(),
+        exclude="resource_type:unit_test",
+        pool=WRITER_POOL,
+        name="dbt",
+    )
+    def _build(context: dg.AssetExecutionContext) -> Iterator[Any]:
+        settings.warehouse_path.parent.mkdir(parents=True, exist_ok=True)
+        os.environ.update(dbt_environment(settings, context.run_id))
+        dbt = DbtCliResource(project_dir=project)
+        yield from dbt.cli(
+            ["build", "--exclude-resource-type", "unit_test"], context=context, target_path=_target(settings)
+        ).stream()
+
+    return _build

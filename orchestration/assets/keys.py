@@ -1,0 +1,38 @@
+"""Names in the asset graph: the key, group and owner of everything, in one place."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+DERIVED_IN_CLEAN = ("response_quality",)
+IDENTITY_TABLES = ("identity_evidence", "person_record", "person_change")
+
+OWNERS = {
+    "landing": ["team:data-engineering"],
+    "clean": ["team:data-engineering"],
+    "identity": ["team:data-engineering"],
+    "staging": ["team:analytics-engineering"],
+    "intermediate": ["team:analytics-engineering"],
+    "marts": ["team:analytics-engineering"],
+    "seeds": ["team:analytics-engineering"],
+    "semantic": ["team:analytics-engineering"],
+    "published": ["team:customer-experience"],
+}
+"""Asset group to its owners."""
+
+PUBLISHED = dg.AssetKey(["published", "release"])
+
+
+def landing_key(source: str, stream: str) -> dg.AssetKey:
+    """Key of one stream in the landing."""
+    return dg.AssetKey(["landing", source, stream])
+
+
+def clean_key(table: str) -> dg.AssetKey:
+    """Key of one table that dbt reads: a clean table, or one that identity resolution writes."""
+    return dg.AssetKey(["identity" if table in IDENTITY_TABLES else "clean", table])
+
+
+def mart_key(model: str) -> dg.AssetKey:
+    """Key of one dbt model of the marts layer."""
+    return dg.AssetKey(["marts", model])

@@ -1,0 +1,113 @@
+"""Landing assets: one a stream. A source that fails leaves its stream stale and is recorded; others go on.
+
+Extraction alone is retried: a fault that may pass (a database that restarts) is tried again with a doubled
+wait. When it does not pass, the load is recorded as failed, the stream keeps its last committed load, and the
+landing gate says so: as a warning, or as a blocking error for a stream with ``required: true``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+
+from orchestration.assets.keys import OWNERS, landing_key
+from orchestration.settings import Settings
+from orchestration.sources.config import SourceConfig
+from orchestration.sources.extract import LoadRecord, SourceError, extract, failed_load
+from orchestration.warehouse.control import Control
+
+MAX_RETRIES = 3
+FRESHNESS_HOUR = 5
+CONFIGURATION_STREAM = "configuration"
+
+
+def landing_assets(
+    sources: Mapping[str, SourceConfig],
+    broken: Mapping[Path, str],
+    settings: Settings,
+    clock: Callable[[], datetime],
+) -> list[dg.AssetsDefinition]:
+    """One asset for each stream, and one for each source file that cannot be read.
+
+    Args:
+        sources: Sources by name.
+        broken: Source files that failed to load, with the error.
+        settings: Where to land.
+        clock: Gives the time of an extraction.
+    """
+    assets = [
+        _stream_asset(source, stream, settings, clock) for source in sources.values() for stream in source.streams
+    ]
+    assets += [_broken_asset(path, error, settings, clock) for path, error in broken.items()]
+    return assets
+
+
+def _stream_asset(
+    source: SourceConfig, stream: str, settings: Settings, clock: Callable[[], datetime]
+) -> dg.AssetsDefinition:
+    config = source.streams[stream]
+
+    @dg.asset(
+        key=landing_key(source.source, stream),
+        group_name="landing",
+        owners=OWNERS["landing"],
+        kinds={source.type, "parquet"},
+        description=f"Rows of {source.source}.{stream} as received; fills {', '.join(config.tables)}.",
+        metadata={"source file": dg.MetadataValue.path(str(source.path)), "fills": ", ".join(config.tables)},
+        tags={"source": source.source},
+        freshness_policy=dg.FreshnessPolicy.cron(
+            deadline_cron=f"0 {FRESHNESS_HOUR} * * *",
+            lower_bound_delta=timedelta(hours=4),
+            timezone=settings.business_timezone,
+        ),
+    )
+    def _extract(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        now = clock()
+        try:
+            record = extract(source, stream, settings=settings, run_id=context.run_id, now=now)
+        except SourceError as error:
+            if error.transient and context.retry_number < MAX_RETRIES:
+                wait = settings.retry_seconds * 2**context.retry_number
+                context.log.warning("%s; trying again in %g s", error, wait)
+                raise dg.RetryRequested(max_retries=MAX_RETRIES, seconds_to_wait=wait) from error
+            context.log.error("%s", error)
+            record = failed_load(source.source, stream, run_id=context.run_id, now=now, error=str(error))
+        Control(settings.control_dir).record_load(record)
+        return dg.MaterializeResult(metadata=_metadata(record))
+
+    return _extract
+
+
+def _broken_asset(path: Path, error: str, settings: Settings, clock: Callable[[], datetime]) -> dg.AssetsDefinition:
+    name = "".join(letter if letter.isalnum() else "_" for letter in path.stem)
+
+    @dg.asset(
+        key=landing_key(name, CONFIGURATION_STREAM),
+        group_name="landing",
+        owners=OWNERS["landing"],
+        description=f"{path.name} cannot be read, so nothing of this source is extracted: {error}",
+        metadata={"source file": dg.MetadataValue.path(str(path))},
+    )
+    def _report(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        context.log.error("%s", error)
+        record = failed_load(name, CONFIGURATION_STREAM, run_id=context.run_id, now=clock(), error=error)
+        Control(settings.control_dir).record_load(record)
+        return dg.MaterializeResult(metadata=_metadata(record))
+
+    return _report
+
+
+def _metadata(record: LoadRecord) -> dict[str, dg.MetadataValue]:
+    values: dict[str, dg.MetadataValue] = {"status": dg.MetadataValue.text(record.status)}
+    if record.rows_landed is not None:
+        values["dagster/row_count"] = dg.MetadataValue.int(record.rows_landed)
+    for name in ("load_id", "cursor_from", "cursor_to", "schema_change", "error"):
+        if text := getattr(record, name):
+            values[name] = dg.MetadataValue.text(text)
+    for name in ("rows_read", "rows_rejected", "bytes_landed"):
+        if (number := getattr(record, name)) is not None:
+            values[name] = dg.MetadataValue.int(number)
+    return values

@@ -1,0 +1,1 @@
+"""Jobs, schedules, sensors and alerts: when things run and who hears of a failure."""

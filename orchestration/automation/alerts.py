@@ -1,0 +1,59 @@
+"""Telling people that a night failed: always to the log, and to a webhook where one is configured.
+
+The message names the run, the step and the error; it never holds a secret or a row of data.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import urllib.request
+from collections.abc import Sequence
+
+import dagster as dg
+
+from orchestration.settings import Settings
+
+WEBHOOK_TIMEOUT_SECONDS = 10
+
+_log = logging.getLogger(__name__)
+
+
+def alert(settings: Settings, *, job: str, run_id: str, problems: Sequence[str]) -> None:
+    """Log the failure and post it as JSON ``{text, job, run_id, problems}``; a webhook that fails is logged."""
+    text = f"{job} {run_id} failed: " + ("; ".join(problems) or "no step said why")
+    _log.error("%s", text)
+    if settings.alert_webhook is None:
+        return
+    body = json.dumps({"text": text, "job": job, "run_id": run_id, "problems": list(problems)}).encode()
+    request = urllib.request.Request(
+        settings.alert_webhook, data=body, headers={"Content-Type": "application/json"}, method="POST"
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=WEBHOOK_TIMEOUT_SECONDS):
+            pass
+    except OSError as error:
+        _log.error("the alert webhook did not take the message: %s", type(error).__name__)
+
+
+def failure_sensor(settings: Settings) -> dg.SensorDefinition:
+    """Sensor that reports each failed run of this code location."""
+
+    @dg.run_failure_sensor(
+        name="report_run_failure",
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Logs each failed run and posts it to EXPERIENCE_ALERT_WEBHOOK where that is set.",
+    )
+    def _report(context: dg.RunFailureSensorContext) -> None:
+        problems = [
+            f"{event.step_key}: {event.event_specific_data.error.message.strip().splitlines()[0]}"
+            for event in context.get_step_failure_events()
+        ]
+        alert(
+            settings,
+            job=context.dagster_run.job_name,
+            run_id=context.dagster_run.run_id,
+            problems=problems or [context.failure_event.message or "the run failed"],
+        )
+
+    return _report

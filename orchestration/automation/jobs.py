@@ -1,0 +1,72 @@
+"""The jobs: ``nightly`` does everything in one process, ``housekeeping`` removes what is no longer kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import dagster as dg
+
+from orchestration.settings import Settings
+
+EXCLUSIVE_TAG = {"experience/exclusive": "night"}
+"""Runs with this tag wait for each other in the run queue."""
+
+
+def nightly_job() -> dg.UnresolvedAssetJobDefinition:
+    """Extract, clean, gate, model, publish. One process: a process per step takes three times as long."""
+    return dg.define_asset_job(
+        "nightly",
+        selection=dg.AssetSelection.all(),
+        description="One night: extract every source, clean, gate, build the marts, gate again, publish.",
+        executor_def=dg.in_process_executor,
+        tags=EXCLUSIVE_TAG,
+    )
+
+
+def nightly_schedule(settings: Settings, job: dg.UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
+    """02:00 in the business time zone."""
+    return dg.ScheduleDefinition(
+        name="nightly_schedule",
+        job=job,
+        cron_schedule="0 2 * * *",
+        execution_timezone=settings.business_timezone,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Every night at 02:00 in the business time zone.",
+    )
+
+
+def housekeeping_job(settings: Settings, clock: Callable[[], datetime]) -> dg.JobDefinition:
+    """Remove finished runs, with their logs, that are older than ``settings.keep_runs_days``."""
+
+    @dg.op(description="Deletes finished runs and their logs older than EXPERIENCE_KEEP_RUNS_DAYS.")
+    def remove_old_runs(context: dg.OpExecutionContext) -> int:
+        before = clock() - timedelta(days=settings.keep_runs_days)
+        finished = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
+        old = context.instance.get_run_records(dg.RunsFilter(statuses=finished, created_before=before))
+        for record in old:
+            context.instance.delete_run(record.dagster_run.run_id)
+        context.log.info("%d runs before %s removed", len(old), before.date())
+        return len(old)
+
+    @dg.job(
+        name="housekeeping",
+        description="Removes runs and logs that are no longer kept.",
+        executor_def=dg.in_process_executor,
+    )
+    def housekeeping() -> None:
+        remove_old_runs()
+
+    return housekeeping
+
+
+def housekeeping_schedule(settings: Settings, job: dg.JobDefinition) -> dg.ScheduleDefinition:
+    """Sundays at 04:30 in the business time zone."""
+    return dg.ScheduleDefinition(
+        name="housekeeping_schedule",
+        job=job,
+        cron_schedule="30 4 * * 0",
+        execution_timezone=settings.business_timezone,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Sundays at 04:30 in the business time zone.",
+    )
