@@ -102,10 +102,8 @@ def ensure_manifest(settings: Settings) -> Path:
     before = dict(os.environ)
     os.environ.update(dbt_environment(settings))
     try:
-        result = dbtRunner().invoke(
-            ["--quiet", "parse", "--project-dir", str(settings.dbt_project_dir)]
-            + ["--profiles-dir", str(settings.dbt_project_dir), "--target-path", str(_target(settings))]
-        )
+        folders = ["--project-dir", str(settings.dbt_project_dir), "--profiles-dir", str(settings.dbt_project_dir)]
+        result = dbtRunner().invoke(["--quiet", "parse", *folders, "--target-path", str(_target(settings))])
     finally:
         os.environ.clear()
         os.environ.update(before)

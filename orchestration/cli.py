@@ -1,0 +1,217 @@
+"""The few verbs that Dagster's own command line lacks.
+
+``experience nightly`` runs one night in this process and exits 0 when it was published (warnings are printed),
+1 when a gate blocked or a step failed, 2 when the command cannot run at all. ``experience headlines`` prints the
+numbers of the published version, ``experience releases`` and ``experience roll-back`` show and move it, and
+``experience quarantine`` lists rejected rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from orchestration.settings import Settings, SettingsError
+
+EXIT_PUBLISHED = 0
+EXIT_BLOCKED = 1
+EXIT_CANNOT_RUN = 2
+PID_TAG = "experience/pid"
+
+
+class CannotRunError(RuntimeError):
+    """The command cannot run; the message says why and what to do."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the return value is the exit status."""
+    parser = argparse.ArgumentParser(prog="experience", description="The experience warehouse.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("nightly", help="run one night here and now; non-zero when a gate blocked")
+    commands.add_parser("headlines", help="print the headline numbers of the published version")
+    commands.add_parser("releases", help="list the published versions")
+    back = commands.add_parser("roll-back", help="make an older published version the current one")
+    back.add_argument("run_id", help="release to go back to, as 'experience releases' lists it")
+    quarantine = commands.add_parser("quarantine", help="count rejected rows by table, field and reason")
+    quarantine.add_argument("--rows", type=int, default=0, metavar="N", help="show the first N rows too")
+    options = parser.parse_args(arguments)
+    try:
+        settings = Settings.from_environment()
+        match options.command:
+            case "nightly":
+                return nightly(settings)
+            case "headlines":
+                print(_headlines(settings))
+            case "releases":
+                print(_releases(settings))
+            case "roll-back":
+                from orchestration.warehouse.publish import roll_back
+
+                print(f"current release: {roll_back(settings, options.run_id).run_id}")
+            case "quarantine":
+                print(_quarantine(settings, options.rows))
+    except (CannotRunError, SettingsError) as error:
+        print(f"experience: {error}", file=sys.stderr)
+        return EXIT_CANNOT_RUN
+    return EXIT_PUBLISHED
+
+
+def nightly(settings: Settings) -> int:
+    """Run the job ``nightly`` in this process on the Dagster instance of ``DAGSTER_HOME``.
+
+    Raises:
+        CannotRunError: another night is running, or no instance is configured.
+    """
+    os.environ.setdefault("EXPERIENCE_HOME", str(settings.home))
+    settings.home.mkdir(parents=True, exist_ok=True)
+    with _only_night(settings):
+        started = time.perf_counter()
+        import dagster as dg
+
+        from orchestration.definitions import build_definitions
+
+        if not os.environ.get("DAGSTER_HOME"):
+            raise CannotRunError("DAGSTER_HOME is not set; set it to the folder of dagster.yaml, or use make nightly")
+        with dg.DagsterInstance.get() as instance:
+            _end_dead_runs(instance)
+            job = build_definitions(settings).resolve_job_def("nightly")
+            result = job.execute_in_process(
+                instance=instance,
+                raise_on_error=False,
+                tags={PID_TAG: str(os.getpid())},
+                run_config={"loggers": {"console": {"config": {"log_level": "ERROR"}}}},
+            )
+        summary = _Summary(result)
+        print(summary.text(settings, time.perf_counter() - started))
+        if not result.success:
+            from orchestration.automation.alerts import alert
+
+            alert(settings, job="nightly", run_id=result.run_id, problems=summary.problems)
+            return EXIT_BLOCKED
+    return EXIT_PUBLISHED
+
+
+@contextmanager
+def _only_night(settings: Settings) -> Iterator[None]:
+    with (settings.home / "night.lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            lock.seek(0)
+            raise CannotRunError(
+                f"another night is running (process {lock.read().strip() or 'unknown'}); wait until it ends"
+            ) from error
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
+def _end_dead_runs(instance) -> None:
+    """Mark runs of nights that were killed as failed, so that the pools they hold are free again."""
+    import dagster as dg
+
+    open_states = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.CANCELING]
+    for run in instance.get_runs(dg.RunsFilter(statuses=open_states)):
+        pid = run.tags.get(PID_TAG)
+        if pid and not Path(f"/proc/{pid}").exists():
+            instance.report_run_failed(run, message=f"the process {pid} of this run is gone")
+            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+
+
+class _Summary:
+    """What a night did, read from its events."""
+
+    def __init__(self, result) -> None:
+        self.result = result
+        evaluations = result.get_asset_check_evaluations()
+        self.failed_checks = [check for check in evaluations if not check.passed]
+        self.check_count = len(evaluations)
+        self.failed_steps = [event.step_key for event in result.get_step_failure_events()]
+        self.skipped_steps = [event.step_key for event in result.all_events if event.event_type_value == "STEP_SKIPPED"]
+
+    @property
+    def problems(self) -> list[str]:
+        """Failed steps and blocking checks, one line each."""
+        errors = [
+            f"{event.step_key}: {_first_line(event.event_specific_data.error)}"
+            for event in self.result.get_step_failure_events()
+        ]
+        return errors + [
+            f"check {_check_name(check)} failed" for check in self.failed_checks if check.severity.value == "ERROR"
+        ]
+
+    def text(self, settings: Settings, seconds: float) -> str:
+        """The summary as printed."""
+        lines = [f"night {self.result.run_id}: {seconds:.1f} s, {self.check_count} checks"]
+        for check in self.failed_checks:
+            label = "FAILED" if check.severity.value == "ERROR" else "warned"
+            detail = check.metadata.get("detail") or check.metadata.get("summary")
+            lines.append(f"  {label:7} {_check_name(check)}" + (f": {_plain(detail)}" if detail else ""))
+        lines += [f"  FAILED  {problem}" for problem in self.problems if not problem.startswith("check ")]
+        if self.skipped_steps:
+            lines.append(f"  skipped {', '.join(self.skipped_steps)}")
+        if self.result.success:
+            lines.append(f"published: {settings.serving_dir / 'current'}")
+        else:
+            lines.append("NOT published: readers keep the version published before")
+        return "\n".join(lines)
+
+
+def _check_name(check) -> str:
+    return f"{check.asset_key.to_user_string()}:{check.check_name}"
+
+
+def _first_line(error) -> str:
+    while error.cause is not None:
+        error = error.cause
+    return next((line for line in error.message.strip().splitlines() if line.strip()), error.cls_name)
+
+
+def _plain(value) -> str:
+    return str(getattr(value, "value", value)).strip().splitlines()[0]
+
+
+def _headlines(settings: Settings) -> str:
+    from orchestration.report.build import headlines, render_text
+    from orchestration.warehouse.publish import current_release
+
+    release = current_release(settings)
+    if release is None:
+        raise CannotRunError(f"nothing is published below {settings.serving_dir} yet; run a night first")
+    return render_text(headlines(release.marts_path))
+
+
+def _releases(settings: Settings) -> str:
+    from orchestration.warehouse.publish import current_release, releases
+
+    current = current_release(settings)
+    lines = [
+        f"{'*' if current and release.run_id == current.run_id else ' '} {release.run_id}  {release.published_at}"
+        for release in releases(settings)
+    ]
+    return "\n".join(lines) or "nothing is published yet"
+
+
+def _quarantine(settings: Settings, rows: int) -> str:
+    import polars as pl
+
+    from orchestration.warehouse.control import Control
+
+    rejected = Control(settings.control_dir).scan("quarantine")
+    counted = rejected.group_by("target_table", "source", "stream", "field", "reason").len("rows")
+    with pl.Config(tbl_rows=-1, tbl_cols=-1, tbl_width_chars=200, fmt_str_lengths=80, tbl_hide_dataframe_shape=True):
+        text = str(counted.sort("rows", descending=True).collect())
+        if rows:
+            text += "\n" + str(rejected.drop("row_json").head(rows).collect())
+    return text
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,78 @@
+"""Builds the Dagster definitions, with overrides for tests; nothing else.
+
+``defs`` is what Dagster loads. A source file that cannot be read does not keep the others from running: it
+becomes an asset of its own that reports the error each night.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import dagster as dg
+
+from orchestration.assets.clean import clean_assets
+from orchestration.assets.dbt import warehouse_assets
+from orchestration.assets.gates import gates
+from orchestration.assets.identity import identity_assets
+from orchestration.assets.landing import landing_assets
+from orchestration.assets.publish import publish_assets
+from orchestration.automation.alerts import failure_sensor
+from orchestration.automation.jobs import housekeeping_job, housekeeping_schedule, nightly_job, nightly_schedule
+from orchestration.settings import Settings
+from orchestration.sources.config import ConfigError, SourceConfig, load_source
+
+
+def utc_now() -> datetime:
+    """The present instant, with zone."""
+    return datetime.now(UTC)
+
+
+def build_definitions(settings: Settings | None = None, *, clock: Callable[[], datetime] = utc_now) -> dg.Definitions:
+    """The whole graph for the sources found in ``settings.sources_dir``.
+
+    Args:
+        settings: Folders and limits; default from the environment.
+        clock: Gives the time that loads, checks and releases are stamped with.
+    """
+    settings = settings or Settings.from_environment()
+    sources, broken = _read_sources(settings.sources_dir)
+    nightly = nightly_job()
+    housekeeping = housekeeping_job(settings, clock)
+    return dg.Definitions(
+        assets=[
+            *landing_assets(sources, broken, settings, clock),
+            *clean_assets(sources, settings),
+            *[item for item in identity_assets(settings, clock) if isinstance(item, dg.AssetsDefinition)],
+            warehouse_assets(settings),
+            *publish_assets(sources, settings, clock),
+        ],
+        asset_checks=[
+            *[item for item in identity_assets(settings, clock) if not isinstance(item, dg.AssetsDefinition)],
+            *gates(sources, broken, settings, clock),
+        ],
+        jobs=[nightly, housekeeping],
+        schedules=[nightly_schedule(settings, nightly), housekeeping_schedule(settings, housekeeping)],
+        sensors=[failure_sensor(settings)],
+    )
+
+
+def _read_sources(folder: Path) -> tuple[dict[str, SourceConfig], dict[Path, str]]:
+    sources: dict[str, SourceConfig] = {}
+    broken: dict[Path, str] = {}
+    for path in sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]):
+        try:
+            source = load_source(path)
+        except ConfigError as error:
+            broken[path] = str(error)
+            continue
+        if source.source in sources:
+            other = sources[source.source].path
+            broken[path] = f"{path}: the source {source.source!r} is declared in {other} already; rename one of them"
+            continue
+        sources[source.source] = source
+    return sources, broken
+
+
+defs = build_definitions()
