@@ -14,10 +14,10 @@ import dagster as dg
 
 from orchestration.assets.clean import clean_assets
 from orchestration.assets.dbt import warehouse_assets
-from orchestration.assets.gates import gates
-from orchestration.assets.identity import identity_assets
+from orchestration.assets.gates import gate_rules, gates
+from orchestration.assets.identity import identity_assets, identity_quality_check
 from orchestration.assets.landing import landing_assets
-from orchestration.assets.publish import publish_assets
+from orchestration.assets.publish import publish_asset
 from orchestration.automation.alerts import failure_sensor
 from orchestration.automation.jobs import housekeeping_job, housekeeping_schedule, nightly_job, nightly_schedule
 from orchestration.settings import Settings
@@ -38,20 +38,20 @@ def build_definitions(settings: Settings | None = None, *, clock: Callable[[], d
     """
     settings = settings or Settings.from_environment()
     sources, broken = _read_sources(settings.sources_dir)
+    rules = gate_rules(sources, broken, settings)
+    warehouse = warehouse_assets(settings)
+    marts = sorted(key for key in warehouse.keys if key.path[0] == "marts")
     nightly = nightly_job()
     housekeeping = housekeeping_job(settings, clock)
     return dg.Definitions(
         assets=[
             *landing_assets(sources, broken, settings, clock),
             *clean_assets(sources, settings),
-            *[item for item in identity_assets(settings, clock) if isinstance(item, dg.AssetsDefinition)],
-            warehouse_assets(settings),
-            *publish_assets(sources, settings, clock),
+            identity_assets(settings, clock),
+            warehouse,
+            publish_asset(marts, [rule for gate in rules.values() for rule in gate], settings, clock),
         ],
-        asset_checks=[
-            *[item for item in identity_assets(settings, clock) if not isinstance(item, dg.AssetsDefinition)],
-            *gates(sources, broken, settings, clock),
-        ],
+        asset_checks=[identity_quality_check(settings), *gates(rules, settings, clock)],
         jobs=[nightly, housekeeping],
         schedules=[nightly_schedule(settings, nightly), housekeeping_schedule(settings, housekeeping)],
         sensors=[failure_sensor(settings)],

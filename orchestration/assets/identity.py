@@ -19,10 +19,8 @@ MINIMUM_PRECISION = 0.95
 EXPECTED_RECALL = 0.80
 
 
-def identity_assets(
-    settings: Settings, clock: Callable[[], datetime]
-) -> list[dg.AssetsDefinition | dg.AssetChecksDefinition]:
-    """The identity tables, and the check of their quality on labelled records."""
+def identity_assets(settings: Settings, clock: Callable[[], datetime]) -> dg.AssetsDefinition:
+    """The identity tables, written in one step."""
     evidence_from = [clean_key(table.name) for table in CONTRACTS.values() if table.person_columns]
 
     @dg.multi_asset(
@@ -46,6 +44,12 @@ def identity_assets(
         for table in IDENTITY_TABLES:
             yield dg.MaterializeResult(asset_key=clean_key(table), metadata=result.metadata(table))
 
+    return _identity
+
+
+def identity_quality_check(settings: Settings) -> dg.AssetChecksDefinition:
+    """The check of identity resolution on labelled records."""
+
     @dg.asset_check(
         asset=clean_key("person_record"),
         name="identity_quality",
@@ -68,4 +72,4 @@ def identity_assets(
             metadata=dict(measured),
         )
 
-    return [_identity, _quality]
+    return _quality

@@ -82,7 +82,7 @@ def _stream_asset(
 
 
 def _broken_asset(path: Path, error: str, settings: Settings, clock: Callable[[], datetime]) -> dg.AssetsDefinition:
-    name = "".join(letter if letter.isalnum() else "_" for letter in path.stem)
+    name = broken_source_name(path)
 
     @dg.asset(
         key=landing_key(name, CONFIGURATION_STREAM),
@@ -98,6 +98,11 @@ def _broken_asset(path: Path, error: str, settings: Settings, clock: Callable[[]
         return dg.MaterializeResult(metadata=_metadata(record))
 
     return _report
+
+
+def broken_source_name(path: Path) -> str:
+    """Name that a source file without a readable name goes by: its own, made fit for an asset key."""
+    return "".join(letter if letter.isalnum() else "_" for letter in path.stem)
 
 
 def _metadata(record: LoadRecord) -> dict[str, dg.MetadataValue]:

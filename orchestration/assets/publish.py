@@ -1,0 +1,86 @@
+"""The published release: the gates' verdict on the whole night, the report, and the swap that readers see."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+
+import dagster as dg
+import polars as pl
+
+from data_quality.gate import Rule, decide
+from orchestration.assets.dbt import WRITER_POOL
+from orchestration.assets.keys import OWNERS, PUBLISHED
+from orchestration.report.build import build_report
+from orchestration.settings import Settings
+from orchestration.warehouse.control import Control
+from orchestration.warehouse.publish import publish
+
+DEADLINE_HOUR = 6
+
+
+def publish_asset(
+    marts: Sequence[dg.AssetKey], rules: Sequence[Rule], settings: Settings, clock: Callable[[], datetime]
+) -> dg.AssetsDefinition:
+    """The release.
+
+    Args:
+        marts: Assets that are published.
+        rules: Every rule of every gate; one that left no result in this run blocks like one that failed.
+        settings: Where to publish.
+        clock: Gives the time of publishing.
+    """
+
+    @dg.asset(
+        key=PUBLISHED,
+        deps=list(marts),
+        group_name="published",
+        owners=OWNERS["published"],
+        kinds={"duckdb", "parquet"},
+        pool=WRITER_POOL,
+        description=(
+            "One published version: a read-only DuckDB file, Parquet and the report, behind the link "
+            "serving/current that moves only when every gate let the night through."
+        ),
+        freshness_policy=dg.FreshnessPolicy.cron(
+            deadline_cron=f"0 {DEADLINE_HOUR} * * *",
+            lower_bound_delta=timedelta(hours=DEADLINE_HOUR - 1),
+            timezone=settings.business_timezone,
+        ),
+    )
+    def _publish(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        now = clock()
+        control = Control(settings.control_dir)
+        results = control.scan("check_result").filter(pl.col("run_id") == context.run_id).collect()
+        loads = control.scan("load").collect()
+        decision = decide(rules, results)
+        stale = (
+            loads.filter((pl.col("run_id") == context.run_id) & (pl.col("status") == "failed"))
+            .select(name=pl.format("{}.{}", "source", "stream"))["name"]
+            .sort()
+            .to_list()
+        )
+        page = build_report(
+            settings.marts_path, decision=decision, checks=results, loads=loads, now=now, run_id=context.run_id
+        )
+        release = publish(
+            settings,
+            context.run_id,
+            now=now,
+            decision=decision,
+            extra_files={"report.html": page.encode()},
+            stale_sources=stale,
+        )
+        return dg.MaterializeResult(
+            metadata={
+                "database": dg.MetadataValue.path(str(settings.serving_dir / "current" / "marts.duckdb")),
+                "report": dg.MetadataValue.path(str(settings.serving_dir / "current" / "report.html")),
+                "decision": str(decision.action),
+                "warnings": dg.MetadataValue.json(list(decision.reasons)),
+                "stale": dg.MetadataValue.json(stale),
+                "tables": dg.MetadataValue.json(release.row_counts),
+                "dagster/row_count": sum(release.row_counts.values()),
+            }
+        )
+
+    return _publish
