@@ -1,0 +1,1 @@
+"""Great Expectations: rules, suites, the gate, the bridge to asset checks and the scorecard."""

@@ -1,0 +1,305 @@
+"""Great Expectations on DuckDB: execution engine, datasource and the metrics that differ.
+
+Belongs here: everything that touches the inside of Great Expectations, so that a move of its version is one
+file's work. Does not belong here: which rules there are and what their outcome means.
+
+Importing this module imports Great Expectations, which costs 3 to 4 CPU seconds: import it within the function
+that needs it, never at the top of a module that Dagster loads.
+
+Why the subclass: a plain SQL datasource hands out results of a connection that the pool has already reset, so
+that nearly every expectation fails to evaluate on DuckDB. One connection, kept for the whole run, mends that;
+closing it gives the file lock back. It rests on the private attribute ``_connection`` of GX's engine, which is
+why GX is pinned exactly and ``tests/integration/test_gx_engine.py`` runs every expectation that is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from typing import Any, ClassVar, Literal
+
+import great_expectations as gx
+import polars as pl
+import sqlalchemy as sa
+from great_expectations.core.metric_domain_types import MetricDomainTypes
+from great_expectations.core.metric_function_types import MetricFunctionTypes
+from great_expectations.data_context.types.base import DataContextConfig, InMemoryStoreBackendDefaults
+from great_expectations.datasource.fluent.interfaces import Batch
+from great_expectations.datasource.fluent.sql_datasource import SQLDatasource
+from great_expectations.execution_engine import SqlAlchemyExecutionEngine
+from great_expectations.expectations.expectation import Expectation
+from great_expectations.expectations.metrics.map_metric_provider import column_condition_partial
+from great_expectations.expectations.metrics.map_metric_provider.column_map_metric_provider import (
+    ColumnMapMetricProvider,
+)
+from great_expectations.expectations.metrics.metric_provider import MetricProvider, metric_value
+from great_expectations.expectations.registry import _registered_metrics
+from pydantic.v1 import PrivateAttr
+from sqlalchemy.pool import StaticPool
+
+from data_quality.rules import literal, quote
+
+
+class DuckDBExecutionEngine(SqlAlchemyExecutionEngine):
+    """GX's SQL engine with one connection for the whole run.
+
+    ``_connection`` is the base class's own attribute for dialects that need this; its ``close`` leaves the
+    connection open on others than those it lists, so both methods are replaced.
+    """
+
+    @contextmanager
+    def get_connection(self) -> Generator[sa.Connection, None, None]:
+        """The run's one connection; it stays open when the block ends."""
+        if self._connection is None:
+            self._connection = self.engine.connect()
+        yield self._connection
+
+    def get_inspector(self) -> sa.Inspector:
+        """An inspector on the run's connection; one on the engine would reset it."""
+        if self._inspector is None:
+            with self.get_connection() as connection:
+                self._inspector = sa.inspect(connection)
+        return self._inspector
+
+    def close(self) -> None:
+        """Close the connection and give back every file lock."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        self._inspector = None
+        self.engine.dispose()
+
+
+class DuckDBDatasource(SQLDatasource):
+    """Datasource type ``duckdb`` over an engine that was opened beforehand."""
+
+    type: Literal["duckdb"] = "duckdb"  # type: ignore[assignment]
+    _opened: Any = PrivateAttr(None)
+
+    @property
+    def execution_engine_type(self) -> type[SqlAlchemyExecutionEngine]:
+        """The engine class, by which GX finds the metrics registered below."""
+        return DuckDBExecutionEngine
+
+    def use(self, engine: DuckDBExecutionEngine) -> None:
+        """Read through ``engine`` from now on."""
+        self._opened = engine
+
+    def get_execution_engine(self) -> DuckDBExecutionEngine:
+        """The opened engine."""
+        return self._opened
+
+    def get_engine(self) -> sa.Engine:
+        """The SQLAlchemy engine below it."""
+        return self._opened.engine
+
+    def test_connection(self, test_assets: bool = True) -> None:
+        """Nothing to test: the engine is open."""
+
+
+def _regular_expression(name: str, positive: bool) -> type[ColumnMapMetricProvider]:
+    # DuckDB's '~', which GX would use for a PostgreSQL-like dialect, matches the whole value; GX's contract
+    # is that of a search.
+    def condition(cls: type, column: Any, regex: str, **_: Any) -> Any:
+        found = sa.func.regexp_matches(column, sa.literal(regex))
+        return found if positive else sa.not_(found)
+
+    partial = column_condition_partial(engine=DuckDBExecutionEngine)(condition)
+    body = {"condition_metric_name": name, "condition_value_keys": ("regex",), "_duckdb": partial}
+    return type(f"DuckDB_{name.replace('.', '_')}", (ColumnMapMetricProvider,), body)
+
+
+def _like(name: str, positive: bool) -> type[ColumnMapMetricProvider]:
+    def condition(cls: type, column: Any, like_pattern: str, **_: Any) -> Any:
+        return column.like(like_pattern) if positive else column.not_like(like_pattern)
+
+    partial = column_condition_partial(engine=DuckDBExecutionEngine)(condition)
+    body = {"condition_metric_name": name, "condition_value_keys": ("like_pattern", "escape"), "_duckdb": partial}
+    return type(f"DuckDB_{name.replace('.', '_')}", (ColumnMapMetricProvider,), body)
+
+
+_REGEX = _regular_expression("column_values.match_regex", True)
+_NOT_REGEX = _regular_expression("column_values.not_match_regex", False)
+_LIKE = _like("column_values.match_like_pattern", True)
+_NOT_LIKE = _like("column_values.not_match_like_pattern", False)
+
+
+class _DuplicatedRows(MetricProvider):
+    """Rows that share their key with another, in one hash aggregation.
+
+    GX's own form joins the counts back to the whole table or sorts it by a window: four to ten times dearer.
+    """
+
+    @classmethod
+    def count(
+        cls, execution_engine: DuckDBExecutionEngine, domain_kwargs: dict[str, Any], columns: Sequence[str]
+    ) -> int:
+        table, _, _ = execution_engine.get_compute_domain(domain_kwargs, domain_type=MetricDomainTypes.TABLE)
+        source = table.subquery() if isinstance(table, sa.Select) else table
+        keys = [sa.column(name) for name in columns]
+        groups = (
+            sa.select(sa.func.count().label("n"))
+            .select_from(source)
+            .where(*(key.is_not(None) for key in keys))
+            .group_by(*keys)
+            .having(sa.func.count() > 1)
+            .subquery()
+        )
+        found = execution_engine.execute_query(sa.select(sa.func.coalesce(sa.func.sum(groups.c.n), 0))).scalar()
+        return int(found or 0)
+
+
+class _CompoundUniqueCount(_DuplicatedRows):
+    metric_name = "compound_columns.unique.unexpected_count"
+    domain_keys = ("batch_id", "table", "column_list", "row_condition", "condition_parser", "ignore_row_if")
+
+    @metric_value(engine=DuckDBExecutionEngine)
+    def _duckdb(
+        cls,
+        execution_engine: DuckDBExecutionEngine,
+        metric_domain_kwargs: dict[str, Any],
+        metric_value_kwargs: dict[str, Any],
+        metrics: dict[str, Any],
+        runtime_configuration: dict[str, Any],
+    ) -> int:
+        domain = {key: value for key, value in metric_domain_kwargs.items() if key not in ("column_list", "ignore_row_if")}
+        return cls.count(execution_engine, domain, metric_domain_kwargs["column_list"])
+
+
+class _UniqueCount(_DuplicatedRows):
+    metric_name = "column_values.unique.unexpected_count"
+    domain_keys = ("batch_id", "table", "column", "row_condition", "condition_parser")
+
+    @metric_value(engine=DuckDBExecutionEngine)
+    def _duckdb(
+        cls,
+        execution_engine: DuckDBExecutionEngine,
+        metric_domain_kwargs: dict[str, Any],
+        metric_value_kwargs: dict[str, Any],
+        metrics: dict[str, Any],
+        runtime_configuration: dict[str, Any],
+    ) -> int:
+        domain = {key: value for key, value in metric_domain_kwargs.items() if key != "column"}
+        return cls.count(execution_engine, domain, [metric_domain_kwargs["column"]])
+
+
+class _NoValues(MetricProvider):
+    """No examples of unexpected values: they may be personal data, and each costs a scan of the table."""
+
+
+def _no_values(*_: Any, **__: Any) -> list[Any]:
+    return []
+
+
+_no_values.metric_fn_type = MetricFunctionTypes.VALUE  # type: ignore[attr-defined]
+
+
+def _without_dependencies(provider: type[MetricProvider]) -> None:
+    # The conditions that GX's own providers of these counts depend on are not needed, and would be computed.
+    def no_dependencies(cls: type, *_: Any, **__: Any) -> dict[str, Any]:
+        return {}
+
+    provider._get_evaluation_dependencies = classmethod(no_dependencies)  # type: ignore[method-assign, assignment]
+
+
+def _register() -> None:
+    for provider in (_CompoundUniqueCount, _UniqueCount, _NoValues):
+        _without_dependencies(provider)
+    for name, definition in list(_registered_metrics.items()):
+        if name.endswith(".unexpected_values") or name == "unexpected_rows_query.table":
+            definition["providers"][DuckDBExecutionEngine.__name__] = (_NoValues, _no_values)
+
+
+_register()
+
+
+class Session:
+    """One context, one connection: what a run of a gate needs of Great Expectations.
+
+    Use it as a context manager; on leaving, every file lock is given back.
+
+    Args:
+        memory_limit: DuckDB's ``memory_limit``, or None for its default.
+        threads: DuckDB's ``threads``, or None for its default.
+    """
+
+    result_format: ClassVar[dict[str, Any]] = {"result_format": "BASIC", "partial_unexpected_count": 0}
+
+    def __init__(self, memory_limit: str | None = None, threads: int | None = None) -> None:
+        engine = sa.create_engine("duckdb:///:memory:", poolclass=StaticPool, isolation_level="AUTOCOMMIT")
+        self._engine = DuckDBExecutionEngine(engine=engine, create_temp_table=False)
+        self.execute("SET TimeZone = 'UTC'")
+        self.execute("SET parquet_metadata_cache = true")
+        if memory_limit is not None:
+            self.execute(f"SET memory_limit = '{memory_limit}'")
+        if threads is not None:
+            self.execute(f"SET threads = {threads:d}")
+        config = DataContextConfig(
+            store_backend_defaults=InMemoryStoreBackendDefaults(init_temp_docs_sites=False),
+            analytics_enabled=False,
+            progress_bars={"globally": False, "metric_calculations": False},
+        )
+        self._context = gx.get_context(mode="ephemeral", project_config=config)
+        self._datasource = DuckDBDatasource(name="gate", connection_string="duckdb:///:memory:")
+        self._datasource._data_context = self._context
+        self._datasource.use(self._engine)
+
+    def __enter__(self) -> Session:
+        """Return the session itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Give back every file lock."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection and give back every file lock."""
+        self._engine.close()
+
+    def execute(self, sql: str) -> list[tuple[Any, ...]]:
+        """Run ``sql`` on the session's connection and return its rows, none for a statement.
+
+        Raises:
+            sqlalchemy.exc.DBAPIError: DuckDB refused it.
+        """
+        with self._engine.get_connection() as connection:
+            result = connection.exec_driver_sql(sql)
+            return [tuple(row) for row in result.fetchall()] if result.returns_rows else []
+
+    def register(self, name: str, frame: pl.DataFrame) -> None:
+        """Make a copy of ``frame`` readable as table ``name``."""
+        with self._engine.get_connection() as connection:
+            driver = connection.connection.driver_connection
+            driver.register(f"frame_{name}", frame.to_arrow())
+            connection.exec_driver_sql(f"CREATE TABLE {quote(name)} AS SELECT * FROM {quote('frame_' + name)}")
+            driver.unregister(f"frame_{name}")
+
+    def columns(self, table: str) -> dict[str, str]:
+        """Column to DuckDB type of a table or view of the session; empty where there is none."""
+        return dict(
+            self.execute(
+                "SELECT column_name, data_type FROM duckdb_columns() WHERE database_name = current_database() "
+                f"AND schema_name = 'main' AND table_name = {literal(table)} ORDER BY column_index"
+            )
+        )
+
+    def batch(self, table: str) -> Batch:
+        """The whole of ``table``, a table or view of the session, as a batch."""
+        asset = self._datasource.add_table_asset(name=table, table_name=table)
+        return asset.add_batch_definition_whole_table("all").get_batch()
+
+    def validate(self, batch: Batch, expectations: Sequence[Expectation]) -> list[Any]:
+        """Validate all ``expectations`` at once, so that GX puts their aggregates in one query.
+
+        Returns:
+            One ``ExpectationValidationResult`` for each expectation, in their order. ``meta["position"]`` of an
+            expectation is overwritten.
+        """
+        for position, expectation in enumerate(expectations):
+            expectation.meta = {"position": position}
+        suite = gx.ExpectationSuite(name="gate", expectations=list(expectations))
+        found = batch.validate(suite, result_format=self.result_format)
+        results: list[Any] = [None] * len(expectations)
+        for result in found.results:
+            results[result.expectation_config.meta["position"]] = result
+        return results
