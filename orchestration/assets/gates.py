@@ -24,8 +24,6 @@ from orchestration.sources.config import SourceConfig
 from orchestration.sources.landing import Landing
 from orchestration.warehouse.control import Control
 
-GATED_CLEAN_TABLES = (*CONTRACTS, "response_quality")
-
 
 def gate_rules(
     sources: Mapping[str, SourceConfig], broken: Mapping[Path, str], settings: Settings
