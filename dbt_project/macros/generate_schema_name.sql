@@ -1,0 +1,4 @@
+{# Schema of a model: the one it is configured with, without the target's name in front. #}
+{% macro generate_schema_name(custom_schema_name, node) -%}
+    {{ (custom_schema_name or target.schema) | trim }}
+{%- endmacro %}

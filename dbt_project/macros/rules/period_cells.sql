@@ -1,0 +1,186 @@
+{#
+    Cells of a mart: what is counted, by period and by breakdown. Renders CTEs, the last one named
+    period_cell with the keys, period_kind, period_start_date, period_end_date, breakdown, breakdown_value
+    and one sum for each measure.
+
+    relation: CTE with one row for what is counted (a vote, an answer), measures as columns.
+    keys: columns that stand in every cell.
+    breakdowns: breakdown to column; the columns must not be null.
+    measures: measure to SQL type of its sum. Sums are exact (integers or decimals), so they do not depend on
+        the order of the rows, and running totals come back to zero.
+    day: column of the business day.
+    next_day: column of the day from which the row no longer counts because a later one replaced it, or none.
+    as_of: relation with the day that rolling windows end on.
+
+    A row counts in a rolling window that ends on day e where day <= e < min(day + length, next_day). So each
+    row is one plus and one minus on the time line and a running total gives every window, without copying
+    a row once for each day of the window.
+#}
+{% macro period_cells(relation, keys, breakdowns, measures, day, next_day, as_of, rolling=[7, 28, 90]) -%}
+{%- set kinds = ['day', 'week', 'month', 'quarter', 'year'] -%}
+{%- set dimensions = breakdowns.values() | list -%}
+calendar_row as (
+    {% for kind in kinds -%}
+    select
+        {% for key in keys %}{{ key }}, {% endfor -%}
+        '{{ kind }}' as period_kind,
+        {{ period_start(kind, day) }} as period_start_date,
+        {{ period_end(kind, period_start(kind, day)) }} as period_end_date,
+        {{ dimensions | join(', ') }},
+        {{ measures.keys() | join(', ') }}
+    from {{ relation }}
+    {% if next_day and kind != 'day' -%}
+    where {{ next_day }} is null or {{ period_start(kind, next_day) }} <> {{ period_start(kind, day) }}
+    {% endif %}
+    union all
+    {% endfor -%}
+    select
+        {% for key in keys %}{{ key }}, {% endfor -%}
+        'all' as period_kind,
+        (select min({{ day }}) from {{ relation }}) as period_start_date,
+        (select max(as_of_date) from {{ as_of }}) as period_end_date,
+        {{ dimensions | join(', ') }},
+        {{ measures.keys() | join(', ') }}
+    from {{ relation }}
+    {% if next_day %}where {{ next_day }} is null{% endif %}
+),
+
+calendar_cell as (
+    select
+        {% for key in keys %}{{ key }}, {% endfor -%}
+        period_kind,
+        period_start_date,
+        period_end_date,
+        {{ _breakdown_columns(breakdowns) }},
+        {% for measure, type in measures.items() -%}
+        cast(sum({{ measure }}) as {{ type }}) as {{ measure }}{{ ',' if not loop.last }}
+        {% endfor %}
+    from calendar_row
+    group by {{ _breakdown_sets(keys + ['period_kind', 'period_start_date', 'period_end_date'], dimensions) }}
+),
+
+{% if rolling -%}
+rolling_change_row as (
+    {% for length in rolling -%}
+    select
+        {% for key in keys %}{{ key }}, {% endfor -%}
+        {{ length }} as window_days,
+        {{ day }} as change_date,
+        {{ dimensions | join(', ') }},
+        {{ measures.keys() | join(', ') }}
+    from {{ relation }}
+    union all
+    select
+        {% for key in keys %}{{ key }}, {% endfor -%}
+        {{ length }} as window_days,
+        {% if next_day -%}
+        least({{ add_days(day, length) }}, coalesce({{ next_day }}, {{ add_days(day, length) }})) as change_date,
+        {%- else -%}
+        {{ add_days(day, length) }} as change_date,
+        {%- endif %}
+        {{ dimensions | join(', ') }},
+        {% for measure in measures -%}
+        -{{ measure }} as {{ measure }}{{ ',' if not loop.last }}
+        {% endfor %}
+    from {{ relation }}
+    {{ 'union all' if not loop.last }}
+    {% endfor -%}
+),
+
+rolling_change as (
+    select
+        {% for key in keys %}{{ key }}, {% endfor -%}
+        window_days,
+        change_date,
+        {{ _breakdown_columns(breakdowns) }},
+        {% for measure, type in measures.items() -%}
+        cast(sum({{ measure }}) as {{ type }}) as {{ measure }}{{ ',' if not loop.last }}
+        {% endfor %}
+    from rolling_change_row
+    group by {{ _breakdown_sets(keys + ['window_days', 'change_date'], dimensions) }}
+),
+
+rolling_total as (
+    select
+        {% for key in keys %}{{ key }}, {% endfor -%}
+        window_days,
+        breakdown,
+        breakdown_value,
+        change_date,
+        lead(change_date) over time_line as next_change_date,
+        {% for measure, type in measures.items() -%}
+        cast(sum({{ measure }}) over (time_line rows between unbounded preceding and current row) as {{ type }})
+            as {{ measure }}{{ ',' if not loop.last }}
+        {% endfor %}
+    from rolling_change
+    window
+        time_line as (
+            partition by {% for key in keys %}{{ key }}, {% endfor -%} window_days, breakdown, breakdown_value
+            order by change_date asc
+        )
+),
+
+rolling_cell as (
+    select
+        {% for key in keys %}total.{{ key }}, {% endfor -%}
+        concat('rolling_', total.window_days, 'd') as period_kind,
+        {{ add_days('calendar.calendar_date', '1 - total.window_days') }} as period_start_date,
+        calendar.calendar_date as period_end_date,
+        total.breakdown,
+        total.breakdown_value,
+        {% for measure in measures -%}
+        total.{{ measure }}{{ ',' if not loop.last }}
+        {% endfor %}
+    from rolling_total as total
+    inner join (
+        select time_spine.date_day as calendar_date
+        from {{ ref('metricflow_time_spine') }} as time_spine
+        where
+            time_spine.date_day >= (select min({{ day }}) from {{ relation }})
+            and time_spine.date_day <= (select max(as_of_date) from {{ as_of }})
+    ) as calendar
+        on
+            total.change_date <= calendar.calendar_date
+            and total.next_change_date > calendar.calendar_date
+),
+
+{% endif -%}
+period_cell as (
+    select
+        {% for key in keys %}{{ key }}, {% endfor -%}
+        period_kind, period_start_date, period_end_date, breakdown, breakdown_value,
+        {{ measures.keys() | join(', ') }}
+    from calendar_cell
+    {% if rolling -%}
+    union all
+    select
+        {% for key in keys %}{{ key }}, {% endfor -%}
+        period_kind, period_start_date, period_end_date, breakdown, breakdown_value,
+        {{ measures.keys() | join(', ') }}
+    from rolling_cell
+    {%- endif %}
+)
+{%- endmacro %}
+
+{# Name and value of a grouping set: each set holds at most one breakdown column, the others are null. #}
+{% macro _breakdown_columns(breakdowns) -%}
+        case
+            {% for name, column in breakdowns.items() -%}
+            when grouping({{ column }}) = 0 then '{{ name }}'
+            {% endfor -%}
+            else 'total'
+        end as breakdown,
+        case
+            {% for name, column in breakdowns.items() -%}
+            when grouping({{ column }}) = 0 then {{ column }}
+            {% endfor -%}
+            else 'all'
+        end as breakdown_value
+{%- endmacro %}
+
+{% macro _breakdown_sets(keys, dimensions) -%}
+    grouping sets (
+        ({{ keys | join(', ') }}){% for dimension in dimensions %},
+        ({{ (keys + [dimension]) | join(', ') }}){% endfor %}
+    )
+{%- endmacro %}

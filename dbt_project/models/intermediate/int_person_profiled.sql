@@ -1,0 +1,69 @@
+with member as (
+    select
+        person_id,
+        min(first_extracted_at) as first_extracted_at,
+        count(*) as n_records,
+        count(case when record_table = 'customer' then 1 end) as n_customer_records,
+        count(case when record_table = 'visitor' then 1 end) as n_visitor_records
+    from {{ ref('stg_person_record') }}
+    group by person_id
+),
+
+customer as (
+    select
+        person_record.person_id,
+        customer.source,
+        customer.source_id,
+        coalesce(customer.updated_at, customer.extracted_at) as version_at,
+        customer.country,
+        customer.region,
+        customer.language,
+        customer.segment,
+        customer.lifecycle_stage,
+        customer.acquisition_channel,
+        customer.has_marketing_consent,
+        customer.created_at,
+        case
+            when customer.account_id is not null
+                then {{ surrogate_key(['customer.source', 'customer.account_id']) }}
+        end as account_key
+    from {{ ref('stg_customer') }} as customer
+    inner join {{ ref('stg_person_record') }} as person_record
+        on
+            customer.source = person_record.source
+            and customer.source_id = person_record.source_id
+            and person_record.record_table = 'customer'
+),
+
+profile as (
+    select
+        person_id,
+        min(created_at) as created_at,
+        {% for column in [
+            'country', 'region', 'language', 'segment', 'lifecycle_stage', 'acquisition_channel',
+            'has_marketing_consent', 'account_key',
+        ] -%}
+        {{ latest_by(column, ['version_at', 'source', 'source_id']) }} as {{ column }}{{ ',' if not loop.last }}
+        {% endfor %}
+    from customer
+    group by person_id
+)
+
+select
+    member.person_id,
+    member.first_extracted_at,
+    member.n_records,
+    member.n_customer_records,
+    member.n_visitor_records,
+    member.n_records > member.n_visitor_records as is_identified,
+    profile.created_at,
+    profile.country,
+    profile.region,
+    profile.language,
+    profile.segment,
+    profile.lifecycle_stage,
+    profile.acquisition_channel,
+    profile.has_marketing_consent,
+    profile.account_key
+from member
+left join profile on member.person_id = profile.person_id

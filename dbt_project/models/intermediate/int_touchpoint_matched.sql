@@ -1,0 +1,31 @@
+with page as (
+    select distinct
+        event_name,
+        page_path
+    from {{ ref('stg_web_event') }}
+),
+
+matched as (
+    select
+        page.event_name,
+        page.page_path,
+        rule.touchpoint_id,
+        rule.stage_id,
+        row_number() over (
+            partition by page.event_name, page.page_path
+            order by rule.rule_order
+        ) as rule_rank
+    from page
+    inner join {{ ref('touchpoint_rule') }} as rule
+        on
+            (rule.event_name_pattern is null or {{ matches_regex('page.event_name', 'rule.event_name_pattern') }})
+            and (rule.page_path_pattern is null or {{ matches_regex('page.page_path', 'rule.page_path_pattern') }})
+)
+
+select
+    event_name,
+    coalesce(page_path, '') as page_path,
+    touchpoint_id,
+    stage_id
+from matched
+where rule_rank = 1

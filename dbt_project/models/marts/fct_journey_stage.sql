@@ -1,0 +1,33 @@
+with ranked as (
+    select
+        *,
+        row_number() over (
+            partition by person_id, stage_id
+            order by entered_at, entry_rank, source, source_id, entry_kind
+        ) as entry_order,
+        count(*) over (partition by person_id, stage_id) as n_entries
+    from {{ ref('int_stage_entry_collected') }}
+)
+
+select
+    {{ surrogate_key(['entry.person_id', 'entry.stage_id']) }} as journey_stage_key,
+    entry.person_id,
+    entry.stage_id,
+    stage.stage_order,
+    entry.entered_at as first_entered_at,
+    {{ business_date('entry.entered_at') }} as first_entered_date,
+    entry.touchpoint_id,
+    entry.channel,
+    entry.entry_kind,
+    entry.n_entries,
+    reached.reached_at is not null as is_reached_in_order,
+    reached.reached_at as reached_in_order_at,
+    entry.source,
+    entry.source_id
+from ranked as entry
+inner join {{ ref('stage') }} as stage on entry.stage_id = stage.stage_id
+left join {{ ref('int_stage_reached') }} as reached
+    on
+        entry.person_id = reached.person_id
+        and entry.stage_id = reached.stage_id
+where entry.entry_order = 1

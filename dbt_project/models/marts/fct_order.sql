@@ -1,0 +1,21 @@
+select
+    order_key,
+    person_id,
+    ordered_at,
+    {{ business_date('ordered_at') }} as ordered_date,
+    delivered_at,
+    {{ hours_between('ordered_at', 'delivered_at') }} as delivery_hours,
+    status,
+    is_cancelled,
+    coalesce(status = 'returned', false) as is_returned,
+    channel,
+    order_amount,
+    order_currency,
+    item_count,
+    order_sequence,
+    coalesce(order_sequence > 1, false) as is_repeat,
+    source,
+    source_id,
+    load_id,
+    load_row
+from {{ ref('int_order_sequenced') }}

@@ -1,0 +1,26 @@
+select
+    source,
+    source_id,
+    load_id,
+    load_row,
+    row_hash,
+    updated_at,
+    extracted_at,
+    first_extracted_at,
+    is_deleted,
+    quality_flags,
+    attributes,
+    parent_table,
+    parent_id,
+    question_id,
+    customer_source,
+    customer_id,
+    comment_text,
+    clean_text,
+    language,
+    channel,
+    is_solicited,
+    is_mojibake,
+    commented_at
+from {{ src('comment') }}
+where not is_deleted

@@ -1,0 +1,26 @@
+select
+    source,
+    source_id,
+    load_id,
+    load_row,
+    row_hash,
+    updated_at,
+    extracted_at,
+    first_extracted_at,
+    is_deleted,
+    quality_flags,
+    attributes,
+    account_id,
+    customer_source,
+    customer_id,
+    name,
+    product,
+    stage,
+    status,
+    value_amount,
+    value_currency,
+    owner_id,
+    created_at,
+    closed_at
+from {{ src('opportunity') }}
+where not is_deleted

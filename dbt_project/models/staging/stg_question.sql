@@ -1,0 +1,27 @@
+select
+    source,
+    source_id,
+    load_id,
+    load_row,
+    row_hash,
+    updated_at,
+    extracted_at,
+    first_extracted_at,
+    is_deleted,
+    quality_flags,
+    attributes,
+    survey_id,
+    question_id,
+    survey_version,
+    question_text,
+    metric,
+    scale_min,
+    scale_max,
+    scale_direction,
+    missing_codes,
+    value_labels,
+    touchpoint_id,
+    stage_id,
+    dimension
+from {{ src('question') }}
+where not is_deleted

@@ -1,0 +1,25 @@
+select
+    source,
+    source_id,
+    load_id,
+    load_row,
+    row_hash,
+    updated_at,
+    extracted_at,
+    first_extracted_at,
+    is_deleted,
+    quality_flags,
+    attributes,
+    customer_source,
+    customer_id,
+    email,
+    phone,
+    ordered_at,
+    delivered_at,
+    status,
+    channel,
+    order_amount,
+    order_currency,
+    item_count
+from {{ src('sales_order') }}
+where not is_deleted
