@@ -148,7 +148,7 @@ class Release:
     files: dict[str, str] = field(default_factory=dict)
 
     @property
-    def database(self) -> Path:
+    def marts_path(self) -> Path:
         """The DuckDB file."""
         return self.path / DATABASE
 
