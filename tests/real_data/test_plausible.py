@@ -113,7 +113,9 @@ def test_the_platforms_own_sessions_equal_its_table(night, raw):
     assert missing == [(1, True)]
     differing = raw.execute(
         f"""
-        with stated as (select distinct on (session_id) * from platform where sign = '1' order by session_id, timestamp desc)
+        with stated as (
+            select distinct on (session_id) * from platform where sign = '1' order by session_id, timestamp desc
+        )
         select count(*),
             count(*) filter (where ours.started_at <> stated.start::timestamp),
             count(*) filter (where ours.ended_at <> stated.timestamp::timestamp),
@@ -130,7 +132,8 @@ def test_figures_of_the_platforms_table_depend_on_how_it_is_read(raw):
     def figures(weight: str) -> tuple[float, float, float]:
         return raw.execute(
             f"select 100 * sum({weight} * is_bounce::int) / sum({weight}),"
-            f" sum({weight} * duration::int) / sum({weight}), sum({weight} * pageviews::int) / sum({weight}) from platform"
+            f" sum({weight} * duration::int) / sum({weight}),"
+            f" sum({weight} * pageviews::int) / sum({weight}) from platform"
         ).fetchone()
 
     every_row = figures("1")
