@@ -1,0 +1,247 @@
+"""The one entry of this layer: read a stream once, land it, say what came of it.
+
+Belongs here: the order of the steps (lock, read, check for drift, protect, write, commit) that every reader shares.
+Does not belong here: what one reader knows.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import polars as pl
+
+from orchestration.settings import Settings
+from orchestration.sources import declared
+from orchestration.sources.config import SourceConfig, StreamConfig
+from orchestration.sources.drift import require_columns, require_types, schema_change
+from orchestration.sources.errors import ConfigError, SourceError, suggest
+from orchestration.sources.kinds import Delivery, ReadRequest, source_kind
+from orchestration.sources.landing import Landing, LoadWriter, Manifest, as_utc, new_load_id
+from orchestration.sources.pii import protect
+
+__all__ = ["LoadRecord", "SourceError", "extract", "failed_load"]
+
+
+@dataclass(frozen=True)
+class LoadRecord:
+    """One attempt to load a stream; the columns of the contract ``load``.
+
+    ``status`` is ``committed``, ``unchanged`` (nothing new) or ``failed``. ``rows_read`` is None where the source
+    was not asked for rows (files known by their content): such a load says nothing about volume. 0 says that the
+    source was asked and gave none.
+    """
+
+    load_id: str
+    run_id: str
+    source: str
+    stream: str
+    status: str
+    started_at: datetime
+    extracted_at: datetime | None = None
+    rows_read: int | None = None
+    rows_landed: int | None = None
+    rows_rejected: int | None = None
+    bytes_landed: int | None = None
+    cursor_from: str | None = None
+    cursor_to: str | None = None
+    schema_change: str | None = None
+    error: str | None = None
+
+
+def failed_load(source: str, stream: str, *, run_id: str, now: datetime, error: str) -> LoadRecord:
+    """The record of an attempt that brought nothing."""
+    return LoadRecord(
+        load_id=new_load_id(now),
+        run_id=run_id,
+        source=source,
+        stream=stream,
+        status="failed",
+        started_at=as_utc(now),
+        error=error,
+    )
+
+
+def extract(
+    source: SourceConfig,
+    stream: str,
+    *,
+    settings: Settings,
+    run_id: str,
+    now: datetime,
+    window: tuple[str, str] | None = None,
+) -> LoadRecord:
+    """Load what is new of one stream.
+
+    Args:
+        source: The source.
+        stream: Name of one of its streams.
+        settings: Folders, limits and the key of pseudonyms.
+        run_id: Run that asks.
+        now: Begin of the extraction.
+        window: Backfill of the rows whose cursor lies between the two bounds (lower inclusive, upper exclusive);
+            never moves the cursor.
+
+    Returns:
+        What was committed, or that nothing was new.
+
+    Raises:
+        SourceError: nothing was committed and the cursor did not move; ``transient`` says whether the same attempt
+            may succeed soon.
+    """
+    config = source.streams.get(stream)
+    if config is None:
+        raise SourceError(
+            f"{source.path}: source {source.source!r} has no stream {stream!r}; "
+            f"{suggest(stream, source.streams, 'streams')}"
+        )
+    landing = Landing(settings.landing_dir)
+    begin = time.monotonic()
+
+    def clock() -> datetime:
+        return as_utc(now) + timedelta(seconds=time.monotonic() - begin)
+
+    with landing.begin(
+        source=source.source, stream=stream, run_id=run_id, now=now, config_hash=config.config_hash
+    ) as writer:
+        request = ReadRequest(
+            source=source,
+            stream=stream,
+            config=config,
+            settings=settings,
+            now=as_utc(now),
+            landing=landing,
+            history=landing.manifests(source.source, stream),
+            window=window,
+        )
+        try:
+            delivery = _reader(source, config)(request)
+        except ConfigError as error:
+            raise SourceError(str(error)) from error
+        try:
+            return _land(request, delivery, writer, clock)
+        except OSError as error:
+            raise SourceError(f"{request.name}: {error}; look at the disk and the permissions") from error
+        finally:
+            delivery.close()
+
+
+def _reader(source: SourceConfig, config: StreamConfig) -> Callable[[ReadRequest], Delivery]:
+    if isinstance(config.origin, declared.DeclaredOrigin):
+        return declared.read
+    return source_kind(source.type).read
+
+
+def _land(request: ReadRequest, delivery: Delivery, writer: LoadWriter, clock: Callable[[], datetime]) -> LoadRecord:
+    if delivery.columns:
+        require_columns(request, delivery.columns)
+        require_types(request, delivery.source_types)
+        writer.declare(delivery.columns)
+    actions = request.config.pii_actions()
+    rows_read = rows_lost = 0
+    first_reject: pl.DataFrame | None = None
+    for batch in delivery.batches:
+        rows = batch.rows
+        if batch.is_final:
+            rows_lost += rows.height
+        else:
+            rows_read += rows.height
+            rows = protect(_marked(rows, request.config), actions, request.settings.hmac_key, request.name)
+        writer.write(rows, is_content=not batch.is_final)
+        if batch.rejects is not None and not batch.rejects.is_empty():
+            rows_read += batch.rejects.height
+            rejects = batch.rejects
+            first_reject = rejects.head(1) if first_reject is None else first_reject
+            if actions:
+                # The text of a line that cannot be split into fields would carry the fields to be hidden.
+                rejects = rejects.with_columns(pl.lit(None, pl.String).alias("text"))
+            writer.reject(rejects)
+    # Declared columns that may be absent are there all the same, so that readers find what the mapping names.
+    if writer.columns:
+        writer.declare([*request.config.declared_columns(), *request.config.optional])
+    if first_reject is not None and writer.rows_landed == 0:
+        reject = first_reject.row(0, named=True)
+        raise SourceError(
+            f"{request.name}, {reject['_file']}, record {reject['_row']}: {reject['reason']}; all "
+            f"{writer.rows_rejected} "
+            "records were unreadable, so nothing was loaded. Look at delimiter, quote, header_rows and format"
+        )
+    if delivery.is_nothing_new or (rows_lost == 0 and _is_repetition(request, delivery, writer)):
+        writer.abort()
+        return LoadRecord(
+            load_id=writer.load_id,
+            run_id=writer.run_id,
+            source=writer.source,
+            stream=writer.stream,
+            status="unchanged",
+            started_at=writer.started_at,
+            extracted_at=clock(),
+            rows_read=None if delivery.is_nothing_new else rows_read,
+            rows_landed=0,
+            rows_rejected=0,
+            bytes_landed=0,
+            cursor_from=delivery.cursor_from,
+            cursor_to=delivery.cursor_to,
+        )
+    manifest = writer.commit(
+        kind=delivery.kind,
+        extracted_at=clock(),
+        rows_read=rows_read,
+        cursor_from=delivery.cursor_from,
+        cursor_to=delivery.cursor_to,
+        cursor_field=delivery.cursor_field,
+        window=request.window,
+        source_types=delivery.source_types,
+        schema_change=schema_change(request.previous, writer.columns, delivery.source_types)
+        if writer.columns
+        else None,
+        files=delivery.files,
+    )
+    return _record(manifest)
+
+
+def _marked(rows: pl.DataFrame, config: StreamConfig) -> pl.DataFrame:
+    """Rows with ``_deleted`` where the stream's flag or tombstone says so."""
+    deletes = config.deletes
+    if deletes.strategy in {"soft_flag", "tombstone"} and deletes.field in rows.columns:
+        return rows.with_columns(pl.col(deletes.field).is_in(deletes.values).fill_null(False).alias("_deleted"))
+    return rows
+
+
+def _is_repetition(request: ReadRequest, delivery: Delivery, writer: LoadWriter) -> bool:
+    """Whether the rows read are exactly those of the last load, so that landing them again would say nothing."""
+    last = request.history[-1] if request.history else None
+    return (
+        last is not None
+        and last is request.previous
+        and delivery.kind in {"full", "incremental", "declared"}
+        and writer.rows_rejected == 0
+        and last.rows_rejected == 0
+        and last.content_hash == writer.content_hash
+        and set(last.columns) == set(writer.columns)
+        and dict(last.source_types) == delivery.source_types
+        and last.config_hash == writer.config_hash
+        and last.cursor_to == delivery.cursor_to
+        and last.cursor_field == delivery.cursor_field
+    )
+
+
+def _record(manifest: Manifest) -> LoadRecord:
+    return LoadRecord(
+        load_id=manifest.load_id,
+        run_id=manifest.run_id,
+        source=manifest.source,
+        stream=manifest.stream,
+        status="committed",
+        started_at=manifest.started_at,
+        extracted_at=manifest.extracted_at,
+        rows_read=manifest.rows_read,
+        rows_landed=manifest.rows_landed,
+        rows_rejected=manifest.rows_rejected,
+        bytes_landed=manifest.bytes_landed,
+        cursor_from=manifest.cursor_from,
+        cursor_to=manifest.cursor_to,
+        schema_change=manifest.schema_change,
+    )

@@ -1,0 +1,720 @@
+"""CSV, JSON lines and Parquet files, compressed too: rows as text, file by file, in bounded memory.
+
+A file is known by its content: one that was landed already is passed over, a changed one lands again. Does not
+belong here: what a platform's header means (``profiles``), and anything about contracts.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import glob
+import gzip
+import hashlib
+import io
+import json
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+import duckdb
+import polars as pl
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+from pydantic import Field, field_validator, model_validator
+
+from orchestration.contracts.mapping import StrictModel
+from orchestration.sources.drift import require_columns
+from orchestration.sources.errors import SourceError
+from orchestration.sources.kinds import Batch, Delivery, ReadRequest, SourceKind
+from orchestration.sources.landing import REJECT_SCHEMA, FileStamp
+from orchestration.sources.profiles import (
+    CSV_PROFILES,
+    GA4_ALWAYS,
+    ga4_missing,
+    ga4_rows,
+    is_import_id_row,
+    joined_names,
+    qualtrics_names,
+    surveymonkey_names,
+    unique_names,
+)
+
+_CHUNK = 1 << 20
+_BLOCK = 16 << 20
+_LINES = 32 << 20
+_PARQUET_ROWS = 65_536
+_FORMATS = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".txt": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+}
+_MAGIC = {b"\x1f\x8b": "gz", b"PK\x03\x04": "zip", b"PK\x05\x06": "zip", b"\x28\xb5\x2f\xfd": "zst"}
+_COMPRESSED_ENDINGS = {".gz": "gz", ".zip": "zip", ".zst": "zst"}
+_TRIED_ENCODINGS = ("utf-16", "gb18030", "big5", "shift_jis", "cp1252", "latin-1")
+
+
+class FilesOrigin(StrictModel):
+    """``from`` of a stream of files.
+
+    Attributes:
+        path: File or glob; ``{home}`` is the warehouse's folder, a relative path starts at the YAML's folder.
+        format: ``csv``, ``jsonl`` or ``parquet``; by the ending where it is not given.
+        profile: Platform whose layout the file has.
+        delimiter: One character, or ``tab``.
+        quote: Quoting character; empty where fields are never quoted.
+        encoding: Any encoding Python knows.
+        skip_rows: Lines in front of the header.
+        header_rows: Rows of the header; several are joined, 0 needs ``columns``.
+        columns: Column names of a file without header.
+        null_tokens: Unquoted texts that mean null besides the empty field.
+        compression: ``auto`` by content; ``none``, ``gz``, ``zip`` (one file inside), ``zst``.
+        on_missing: Whether no file at all is an error or nothing new.
+    """
+
+    path: str
+    format: Literal["csv", "jsonl", "parquet"] | None = None
+    profile: Literal["ga4_bigquery", "qualtrics", "surveymonkey"] | None = None
+    delimiter: str = ","
+    quote: str = '"'
+    encoding: str = "utf-8"
+    skip_rows: int = Field(default=0, ge=0)
+    header_rows: int = Field(default=1, ge=0, le=5)
+    columns: list[str] | None = None
+    null_tokens: list[str] = Field(default_factory=list)
+    compression: Literal["auto", "none", "gz", "zip", "zst"] = "auto"
+    on_missing: Literal["error", "skip"] = "error"
+
+    @field_validator("delimiter")
+    @classmethod
+    def _one_character(cls, value: str) -> str:
+        value = {"tab": "\t", "\\t": "\t"}.get(value, value)
+        if len(value) != 1 or not value.isascii():
+            raise ValueError(f"{value!r} is no delimiter; give one character such as ',' ';' or 'tab'")
+        return value
+
+    @field_validator("quote")
+    @classmethod
+    def _at_most_one_character(cls, value: str) -> str:
+        if len(value) > 1:
+            raise ValueError(f"{value!r} is no quoting character; give one character, or '' for none")
+        return value
+
+    @field_validator("encoding")
+    @classmethod
+    def _known_encoding(cls, value: str) -> str:
+        try:
+            return codecs.lookup(value).name
+        except LookupError:
+            raise ValueError(f"{value!r} is no encoding; use a name such as utf-8, gb18030 or latin-1") from None
+
+    @model_validator(mode="after")
+    def _fitting(self) -> FilesOrigin:
+        kind = self.format_of(Path(self.path))
+        if kind is None:
+            raise ValueError(f"the ending of {self.path!r} names no format; add format: csv, jsonl or parquet")
+        if self.profile in CSV_PROFILES and kind != "csv":
+            raise ValueError(f"profile {self.profile!r} is a CSV export; format is {kind!r}")
+        if self.profile == "ga4_bigquery" and kind == "csv":
+            raise ValueError("profile 'ga4_bigquery' is nested: jsonl or parquet; for a flat CSV leave the profile out")
+        if (self.header_rows == 0) != (self.columns is not None):
+            raise ValueError("header_rows: 0 and 'columns' (the names) go together")
+        if self.columns is not None and unique_names(self.columns) != self.columns:
+            raise ValueError("'columns' holds a blank or repeated name")
+        return self
+
+    def format_of(self, path: Path) -> str | None:
+        """Format of a file: as configured, else by its ending below the compression's."""
+        if self.format:
+            return self.format
+        endings = [ending.lower() for ending in path.suffixes]
+        if endings and endings[-1] in _COMPRESSED_ENDINGS:
+            endings.pop()
+        return _FORMATS.get(endings[-1]) if endings else None
+
+
+def read(request: ReadRequest) -> Delivery:
+    """The files of the stream that are new or changed since they were landed.
+
+    Raises:
+        SourceError: no file, or one that cannot be read; names stream, file, record where possible, and the mend.
+    """
+    origin: FilesOrigin = request.config.origin
+    found = _find(request, origin)
+    stamps = [(path, _stamp(request, path, name)) for path, name in found]
+    fresh = _not_landed(request, stamps)
+    delivery = Delivery(kind="files", is_nothing_new=not fresh)
+    delivery.batches = _batches(request, origin, fresh, delivery)
+    return delivery
+
+
+def _find(request: ReadRequest, origin: FilesOrigin) -> list[tuple[Path, str]]:
+    """Files of the stream, sorted, each with its name below the fixed part of the pattern."""
+    pattern = request.source.expand(origin.path, request.settings.home)
+    if pattern.is_file():
+        return [(pattern, pattern.name)]
+    fixed = pattern
+    while glob.has_magic(str(fixed)):
+        fixed = fixed.parent
+    if fixed == pattern:
+        if pattern.is_dir():
+            raise SourceError(
+                f"{request.name}: {pattern} is a folder; name a file, or a pattern such as {pattern}/*.csv"
+            )
+        found: list[Path] = []
+    else:
+        found = sorted(path for path in map(Path, glob.glob(str(pattern), recursive=True)) if path.is_file())  # noqa: PTH207
+    if not found and origin.on_missing == "error":
+        what = f"file {pattern} does not exist" if fixed == pattern else f"no file matches {pattern}"
+        near = sorted(path.name for path in fixed.parent.iterdir())[:5] if fixed.parent.is_dir() else []
+        seen = f"; its folder holds {', '.join(near)}" if near and fixed == pattern else ""
+        raise SourceError(
+            f"{request.name}: {what}{seen}. Deliver it, or correct streams.{request.stream}.from.path in "
+            f"{request.source.path} (on_missing: skip where it may be absent)"
+        )
+    return [(path, path.relative_to(fixed).as_posix()) for path in found]
+
+
+def _stamp(request: ReadRequest, path: Path, name: str) -> FileStamp:
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            return FileStamp(path=name, size=file.tell(), sha256=digest)
+    except OSError as error:
+        raise SourceError(f"{request.name}: file {path} cannot be read ({error}); look at its permissions") from error
+
+
+def _not_landed(request: ReadRequest, stamps: Sequence[tuple[Path, FileStamp]]) -> list[tuple[Path, FileStamp]]:
+    """Files whose content is not what was landed last under their name, nor landed under another name."""
+    by_name: dict[str, str] = {}
+    known: set[str] = set()
+    for load in request.history:
+        if load.config_hash == request.config.config_hash:
+            by_name.update({stamp.path: stamp.sha256 for stamp in load.files})
+            known |= {stamp.sha256 for stamp in load.files}
+    fresh = []
+    for path, stamp in stamps:
+        # A name landed before is compared with its own last content: one that went back to an older content is new.
+        landed = by_name[stamp.path] == stamp.sha256 if stamp.path in by_name else stamp.sha256 in known
+        if not landed:
+            fresh.append((path, stamp))
+            known.add(stamp.sha256)
+    return fresh
+
+
+def _batches(
+    request: ReadRequest, origin: FilesOrigin, fresh: Sequence[tuple[Path, FileStamp]], delivery: Delivery
+) -> Iterator[Batch]:
+    for path, stamp in fresh:
+        rows = 0
+        reader = _READERS[str(origin.format_of(path))]
+        for batch in reader(request, origin, path):
+            rows += batch.rows.height + (0 if batch.rejects is None else batch.rejects.height)
+            yield Batch(
+                batch.rows.with_columns(pl.lit(stamp.path).alias("_file")),
+                None if batch.rejects is None else batch.rejects.with_columns(pl.lit(stamp.path).alias("_file")),
+            )
+        if _stamp(request, path, stamp.path) != stamp:
+            raise SourceError(
+                f"{request.name}: file {path} changed while it was read; deliver files by rename, then try again",
+                transient=True,
+            )
+        delivery.files.append(FileStamp(stamp.path, stamp.size, stamp.sha256, rows))
+
+
+def _read_csv(request: ReadRequest, origin: FilesOrigin, path: Path) -> Iterator[Batch]:
+    with _open(request, origin, path) as source:
+        for _ in range(origin.skip_rows):
+            source.readline()
+        names = _csv_names(request, origin, path, source)
+        if names is None:
+            return
+        if len(names) == 1 and (other := next((sign for sign in ",;\t|" if sign in names[0]), None)):
+            hint = f"; the header holds {other!r}: is that the delimiter?"
+        else:
+            hint = ""
+        try:
+            require_columns(request, names, f"file {path}")
+        except SourceError as error:
+            raise SourceError(f"{error}{hint}") from None
+        empty = pl.DataFrame(schema=dict.fromkeys(names, pl.String))
+        yield Batch(empty)
+        yield from _csv_rows(request, origin, path, source, names)
+
+
+def _csv_rows(
+    request: ReadRequest, origin: FilesOrigin, path: Path, source: _Utf8Source, names: list[str]
+) -> Iterator[Batch]:
+    bad: list[tuple[int, str, str]] = []
+
+    def keep_bad(row: pa_csv.InvalidRow) -> str:
+        reason = "too_few_fields" if row.actual_columns < row.expected_columns else "too_many_fields"
+        bad.append((row.number, reason, row.text))
+        return "skip"
+
+    if not source.has_more():
+        return
+    start = source.quotes
+    options = {
+        "read_options": pa_csv.ReadOptions(use_threads=False, block_size=_BLOCK, column_names=names),
+        "parse_options": pa_csv.ParseOptions(
+            delimiter=origin.delimiter,
+            quote_char=origin.quote or False,
+            newlines_in_values=bool(origin.quote),
+            invalid_row_handler=keep_bad,
+        ),
+        "convert_options": pa_csv.ConvertOptions(
+            column_types=dict.fromkeys(names, pa.string()),
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=False,
+            null_values=["", *origin.null_tokens],
+        ),
+    }
+    record = 1
+    try:
+        for found in pa_csv.open_csv(pa.PythonFile(source, mode="r"), **options):
+            rows = _from_arrow(pa.Table.from_batches([found]))
+            numbers, record = _numbers(rows.height, record, {number for number, _, _ in bad})
+            yield Batch(rows.with_columns(numbers), _rejects(bad))
+            bad.clear()
+    except pa.ArrowInvalid as error:
+        if "Empty CSV file" in str(error) and not bad:
+            return
+        if "straddling" in str(error):
+            raise SourceError(
+                f"{request.name}, file {path}, after record {record - 1}: a record is longer than {_BLOCK >> 20} MB; "
+                "most "
+                "likely a quote is opened and never closed. Correct the file, or set quote: '' where fields are not "
+                "quoted"
+            ) from error
+        if "Empty CSV file" not in str(error):
+            raise SourceError(
+                f"{request.name}, file {path}, near record {record}: {error}; correct the file"
+            ) from error
+    if bad:
+        yield Batch(pl.DataFrame(schema=dict.fromkeys(names, pl.String)), _rejects(bad))
+    if origin.quote and (source.quotes - start) % 2:
+        _require_closed_quotes(request, origin, path)
+
+
+def _numbers(height: int, first: int, skipped: set[int]) -> tuple[pl.Series, int]:
+    """Record numbers of ``height`` rows from ``first`` on, leaving out those that were rejected."""
+    if not any(number >= first for number in skipped):
+        return pl.Series("_row", range(first, first + height), dtype=pl.Int64), first + height
+    numbers = pl.Series("_row", range(first, first + height + len(skipped)), dtype=pl.Int64)
+    numbers = numbers.filter(~numbers.is_in(list(skipped))).head(height)
+    return numbers, (int(numbers[-1]) + 1 if height else first)
+
+
+def _rejects(bad: Sequence[tuple[int, str, str]]) -> pl.DataFrame | None:
+    if not bad:
+        return None
+    frame = pl.DataFrame(list(bad), schema={"_row": pl.Int64, "reason": pl.String, "text": pl.String}, orient="row")
+    return frame.select(pl.lit(None, pl.String).alias("_file"), *list(REJECT_SCHEMA)[1:])
+
+
+def _require_closed_quotes(request: ReadRequest, origin: FilesOrigin, path: Path) -> None:
+    """An odd number of quotes may be a stray one inside a field; only one that runs to the end lost rows."""
+    limit = csv.field_size_limit(1 << 30)
+    with _open(request, origin, path) as source:
+        buffered = io.BufferedReader(source, _CHUNK)
+        lines = iter(lambda: buffered.readline().decode("utf-8"), "")
+        reader = csv.reader(lines, delimiter=origin.delimiter, quotechar=origin.quote, strict=True)
+        record = 0
+        try:
+            for _ in reader:
+                record += 1
+        except csv.Error as error:
+            if "unexpected end of data" in str(error):
+                raise SourceError(
+                    f"{request.name}, file {path}: a quote opened in record {record + 1} (line {reader.line_num} is "
+                    "the "
+                    "end of the file) is never closed, so the records after it were swallowed; correct the file, or "
+                    "set "
+                    "quote: '' where fields are not quoted"
+                ) from error
+        finally:
+            csv.field_size_limit(limit)
+
+
+def _csv_names(request: ReadRequest, origin: FilesOrigin, path: Path, source: _Utf8Source) -> list[str] | None:
+    """Column names, the header consumed; None where the file is empty."""
+    if origin.columns is not None:
+        return list(origin.columns)
+    wanted = {"qualtrics": 2, "surveymonkey": 2}.get(origin.profile or "", origin.header_rows)
+    rows = [row for _ in range(wanted) if (row := _header_row(request, origin, path, source)) is not None]
+    if not rows:
+        return None
+    if len(rows) < wanted:
+        raise SourceError(f"{request.name}, file {path}: {wanted} header rows were expected, {len(rows)} are there")
+    if origin.profile == "qualtrics":
+        before = source.mark()
+        third = _header_row(request, origin, path, source)
+        if third is not None and is_import_id_row(third) and len(third) == len(rows[0]):
+            source.reset(None)
+            return qualtrics_names([*rows, third])
+        source.reset(before)
+        return qualtrics_names(rows)
+    if origin.profile == "surveymonkey":
+        return surveymonkey_names(rows)
+    return unique_names(rows[0]) if len(rows) == 1 else joined_names(rows)
+
+
+def _header_row(request: ReadRequest, origin: FilesOrigin, path: Path, source: _Utf8Source) -> list[str] | None:
+    lines = iter(lambda: source.readline().decode("utf-8"), "")
+    quoting: dict[str, Any] = {"quotechar": origin.quote} if origin.quote else {"quoting": csv.QUOTE_NONE}
+    try:
+        row = next((row for row in csv.reader(lines, delimiter=origin.delimiter, **quoting) if row), None)
+    except csv.Error as error:
+        raise SourceError(
+            f"{request.name}, file {path}: the header cannot be read ({error}); look at delimiter, quote and line ends"
+        ) from error
+    if row and any("\0" in cell for cell in row):
+        raise SourceError(f"{request.name}, file {path}: the header holds NUL bytes; it looks like encoding: utf-16")
+    return row
+
+
+def _read_jsonl(request: ReadRequest, origin: FilesOrigin, path: Path) -> Iterator[Batch]:
+    connection = _duckdb(request)
+    columns: dict[str, None] = {}
+    rows = 0
+    line_number = 0
+    try:
+        with _open(request, origin, path) as source:
+            while chunk := source.read_lines(_LINES):
+                lines = pl.DataFrame({"line": chunk.decode("utf-8").split("\n")}, schema={"line": pl.String})
+                if chunk.endswith(b"\n"):
+                    lines = lines.head(-1)
+                lines = lines.with_columns(
+                    pl.col("line").str.strip_chars(" \t\r"),
+                    pl.int_range(line_number + 1, line_number + 1 + pl.len()).alias("_row"),
+                )
+                line_number += lines.height
+                batch = _json_rows(connection, origin, lines.filter(pl.col("line") != ""))
+                rows += batch.rows.height
+                columns.update(dict.fromkeys(name for name in batch.rows.columns if name != "_row"))
+                yield batch
+    finally:
+        connection.close()
+    if rows:
+        _require_fields(request, origin, path, list(columns))
+
+
+def _json_rows(connection: duckdb.DuckDBPyConnection, origin: FilesOrigin, lines: pl.DataFrame) -> Batch:
+    connection.register("_lines", lines.to_arrow())
+    kinds = _fetch(
+        connection,
+        "SELECT CASE WHEN json_valid(line) THEN json_type(line) END AS kind, "
+        "CASE WHEN json_valid(line) THEN json_keys(line) END AS keys FROM _lines",
+    )
+    is_object = (kinds["kind"] == "OBJECT").fill_null(False)
+    rejects = lines.filter(~is_object).select(
+        pl.lit(None, pl.String).alias("_file"),
+        "_row",
+        pl.when(kinds["kind"].filter(~is_object).is_null())
+        .then(pl.lit("invalid_json"))
+        .otherwise(pl.lit("not_an_object"))
+        .alias("reason"),
+        pl.col("line").alias("text"),
+    )
+    lines = lines.filter(is_object)
+    keys = kinds["keys"].filter(is_object).explode(empty_as_null=False, keep_nulls=False).unique(maintain_order=True)
+    if not keys.len():
+        return Batch(lines.select(pl.col("_row").cast(pl.Int64)), rejects)
+    fields = keys.to_list()
+    connection.register("_lines", lines.to_arrow())
+    # Positions, because names that differ only in case would be one field of a struct.
+    paths = ", ".join("'$." + json.dumps(key, ensure_ascii=False).replace("'", "''") + "'" for key in fields)
+    values = _fetch(connection, f"SELECT json_extract_string(line, [{paths}]) AS cells FROM _lines")["cells"]
+    rows = values.list.to_struct(fields=unique_names(fields)).struct.unnest()
+    return _finished(connection, origin, rows, lines["_row"], texts=lines["line"], rejects=rejects)
+
+
+def _read_parquet(request: ReadRequest, origin: FilesOrigin, path: Path) -> Iterator[Batch]:
+    connection = _duckdb(request)
+    try:
+        with pq.ParquetFile(path) as file:
+            columns = unique_names(file.schema_arrow.names)
+            casts = ", ".join(
+                f"{'to_json' if pa.types.is_nested(kind) else ''}({_quoted(f'c{i}')})::VARCHAR AS {_quoted(f'c{i}')}"
+                for i, kind in enumerate(file.schema_arrow.types)
+            )
+            if not origin.profile:
+                _require_fields(request, origin, path, columns)
+                yield Batch(pl.DataFrame(schema=dict.fromkeys(columns, pl.String)))
+            seen: dict[str, None] = {}
+            record = 0
+            for found in file.iter_batches(batch_size=_PARQUET_ROWS):
+                table = pa.Table.from_batches([found]).rename_columns([f"c{i}" for i in range(len(columns))])
+                connection.register("_rows", table)
+                rows = _fetch(connection, f"SELECT {casts} FROM _rows").rename(
+                    {f"c{i}": name for i, name in enumerate(columns)}
+                )
+                numbers = pl.Series("_row", range(record + 1, record + 1 + rows.height), dtype=pl.Int64)
+                record += rows.height
+                batch = _finished(connection, origin, rows, numbers)
+                seen.update(dict.fromkeys(name for name in batch.rows.columns if name != "_row"))
+                yield batch
+            if origin.profile and record:
+                _require_fields(request, origin, path, list(seen))
+    except (pa.ArrowInvalid, pa.ArrowException, OSError) as error:
+        raise SourceError(
+            f"{request.name}: file {path} is truncated or no Parquet ({error}); deliver it again, by rename, so that "
+            "it "
+            "is never seen half written"
+        ) from error
+    finally:
+        connection.close()
+
+
+def _finished(
+    connection: duckdb.DuckDBPyConnection,
+    origin: FilesOrigin,
+    rows: pl.DataFrame,
+    numbers: pl.Series,
+    *,
+    texts: pl.Series | None = None,
+    rejects: pl.DataFrame | None = None,
+) -> Batch:
+    """Rows with the profile and the null tokens applied, and their record numbers."""
+    if origin.null_tokens:
+        rows = rows.with_columns(pl.when(pl.all().is_in(origin.null_tokens)).then(None).otherwise(pl.all()).name.keep())
+    if origin.profile == "ga4_bigquery":
+        flat, readable = ga4_rows(connection, rows)
+        if not readable.all():
+            if texts is None:
+                raw = rows.filter(~readable)
+                texts_bad = raw.select(pl.struct(pl.all()).struct.json_encode().alias("text"))["text"]
+            else:
+                texts_bad = texts.filter(~readable)
+            bad = pl.DataFrame({"_row": numbers.filter(~readable), "text": texts_bad}).select(
+                pl.lit(None, pl.String).alias("_file"), "_row", pl.lit("invalid_event_params").alias("reason"), "text"
+            )
+            rejects = bad if rejects is None else pl.concat([rejects, bad])
+            flat, numbers = flat.filter(readable), numbers.filter(readable)
+        rows = flat
+    return Batch(rows.with_columns(numbers.alias("_row")), rejects)
+
+
+def _require_fields(request: ReadRequest, origin: FilesOrigin, path: Path, columns: Sequence[str]) -> None:
+    if origin.profile != "ga4_bigquery":
+        require_columns(request, columns, f"file {path}")
+        return
+    absent = [name for name in request.config.declared_columns() if name not in columns]
+    if faults := [fault for name in absent if (fault := ga4_missing(name, columns))]:
+        raise SourceError(
+            f"{request.name}, file {path}: {'; '.join(faults)}. Nothing was loaded. A GA4 export always has "
+            f"{', '.join(GA4_ALWAYS)}; correct the mapping in {request.source.path} or the export"
+        )
+
+
+class _Utf8Source(io.RawIOBase):
+    """A stream of UTF-8 bytes from one of any encoding, checked on the way, without byte order mark."""
+
+    def __init__(self, raw: BinaryIO, encoding: str, fail: Any, quote: str) -> None:
+        self._raw = raw
+        self._passes = encoding == "utf-8"
+        self._decoder = codecs.getincrementaldecoder(encoding)("strict")
+        self._fail = fail
+        self._buffer = b""
+        self._taken = 0
+        self._is_first = True
+        self._is_ended = False
+        self._quote = quote.encode()
+        self._quotes_read = 0
+        self._kept: list[bytes] | None = None
+
+    @property
+    def quotes(self) -> int:
+        """Quoting characters handed out so far."""
+        return self._quotes_read - (self._buffer.count(self._quote) if self._quote else 0)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, target: Any) -> int:
+        if not self._buffer:
+            self._fill()
+        size = min(len(target), len(self._buffer))
+        target[:size] = self._buffer[:size]
+        self._buffer = self._buffer[size:]
+        return size
+
+    def read(self, size: int = -1) -> bytes:
+        """Up to ``size`` bytes, fewer only at the end; everything where it is negative."""
+        parts: list[bytes] = []
+        wanted = size
+        while wanted and (self._buffer or self._fill()):
+            part = self._buffer if size < 0 else self._buffer[:wanted]
+            self._buffer = self._buffer[len(part) :]
+            wanted -= len(part)
+            parts.append(part)
+        return b"".join(parts)
+
+    def readline(self, size: int | None = -1) -> bytes:
+        """A line with its end; empty at the end of the stream."""
+        while (end := self._buffer.find(b"\n")) < 0 and self._fill():
+            pass
+        end = len(self._buffer) if end < 0 else end + 1
+        data, self._buffer = self._buffer[:end], self._buffer[end:]
+        return data
+
+    def read_lines(self, size: int) -> bytes:
+        """About ``size`` bytes that end with a whole line."""
+        data = self.read(size)
+        return data if data.endswith(b"\n") or not data else data + self.readline()
+
+    def has_more(self) -> bool:
+        """Whether a byte is left."""
+        return bool(self._buffer) or self._fill()
+
+    def mark(self) -> bytes:
+        """Keep the position for ``reset``; only what ``readline`` takes is given back."""
+        while b"\n" not in self._buffer and self._fill():
+            pass
+        self._kept = []
+        return self._buffer
+
+    def reset(self, buffer: bytes | None) -> None:
+        """Go back to where ``mark`` was called, or forget the mark."""
+        if buffer is not None:
+            self._buffer = buffer + b"".join(self._kept or [])
+        self._kept = None
+
+    def _fill(self) -> bool:
+        """Read one more chunk into the buffer; False at the end."""
+        if self._is_ended:
+            return False
+        chunk = self._raw.read(_CHUNK)
+        self._taken += len(chunk)
+        self._is_ended = not chunk
+        try:
+            text = self._decoder.decode(chunk, final=not chunk)
+        except UnicodeDecodeError as error:
+            self._fail(error, self._taken - len(error.object) + error.start)
+            raise
+        data = chunk if self._passes else text.encode("utf-8")
+        if self._is_first and chunk:
+            self._is_first = False
+            data = data.removeprefix(codecs.BOM_UTF8)
+        if self._kept is not None:
+            self._kept.append(data)
+        if self._quote:
+            self._quotes_read += data.count(self._quote)
+        self._buffer += data
+        return not self._is_ended
+
+
+@contextmanager
+def _open(request: ReadRequest, origin: FilesOrigin, path: Path) -> Iterator[_Utf8Source]:
+    """The file's text as UTF-8, decompressed; faults of the bytes become errors that name the file."""
+
+    def fail(error: UnicodeDecodeError, offset: int) -> None:
+        around = error.object[max(0, error.start - 400) : error.start + 400]
+        fitting = [name for name in _TRIED_ENCODINGS if name != origin.encoding and _decodes(around, name)]
+        raise SourceError(
+            f"{request.name}, file {path}: byte {offset} (0x{error.object[error.start]:02x}) is no "
+            f"{origin.encoding}; set "
+            f"streams.{request.stream}.from.encoding in {request.source.path} (what fits here: {', '.join(fitting)})"
+        ) from error
+
+    try:
+        with path.open("rb") as file, _decompressed(request, origin, path, file) as raw:
+            yield _Utf8Source(raw, origin.encoding, fail, origin.quote)
+    except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile, pa.ArrowInvalid) as error:
+        raise SourceError(
+            f"{request.name}: file {path} is truncated or damaged ({error}); deliver it again, by rename, so that it "
+            "is "
+            "never seen half written"
+        ) from error
+    except OSError as error:
+        raise SourceError(f"{request.name}: file {path} cannot be read ({error})") from error
+
+
+@contextmanager
+def _decompressed(request: ReadRequest, origin: FilesOrigin, path: Path, file: BinaryIO) -> Iterator[BinaryIO]:
+    start = file.read(4)
+    file.seek(0)
+    found = next((name for magic, name in _MAGIC.items() if start.startswith(magic)), "none")
+    kind = found if origin.compression == "auto" else origin.compression
+    named = _COMPRESSED_ENDINGS.get(path.suffix.lower(), "none") if origin.compression == "auto" else kind
+    if named not in {"none", found}:
+        raise SourceError(
+            f"{request.name}: file {path} is named or declared {named} but its content is not; deliver it again, or "
+            "set "
+            "compression: none"
+        )
+    match kind:
+        case "gz":
+            with gzip.open(file) as raw:
+                yield raw  # type: ignore[misc]
+        case "zst":
+            with pa.CompressedInputStream(file, "zstd") as raw:
+                yield raw
+        case "zip":
+            with zipfile.ZipFile(file) as archive:
+                members = [
+                    info.filename
+                    for info in archive.infolist()
+                    if not info.is_dir() and not info.filename.startswith("__MACOSX/")
+                ]
+                if len(members) != 1:
+                    raise SourceError(
+                        f"{request.name}: file {path} holds {len(members)} files ({', '.join(members[:5])}) where "
+                        "one is "
+                        "expected; unpack it and read the files by a pattern"
+                    )
+                with archive.open(members[0]) as raw:
+                    yield raw  # type: ignore[misc]
+        case _:
+            yield file
+
+
+def _decodes(data: bytes, encoding: str) -> bool:
+    try:
+        codecs.getincrementaldecoder(encoding)("strict").decode(data)
+    except UnicodeDecodeError:
+        return False
+    return encoding != "utf-16" or data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+
+
+def _duckdb(request: ReadRequest) -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect(":memory:", config={"threads": request.settings.duckdb_threads})
+    connection.execute("SET TimeZone = 'UTC'")
+    return connection
+
+
+def _fetch(connection: duckdb.DuckDBPyConnection, query: str) -> pl.DataFrame:
+    return _from_arrow(connection.execute(query).to_arrow_table())
+
+
+def _from_arrow(table: pa.Table) -> pl.DataFrame:
+    frame = pl.from_arrow(table)
+    assert isinstance(frame, pl.DataFrame)
+    return frame
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+_READERS = {"csv": _read_csv, "jsonl": _read_jsonl, "parquet": _read_parquet}
+
+KIND = SourceKind(
+    name="files",
+    connection=None,
+    origin=FilesOrigin,
+    read=read,
+    deletes=("none", "soft_flag", "tombstone"),
+    has_cursor=False,
+    has_position=True,
+)
