@@ -51,7 +51,7 @@ def build_definitions(settings: Settings | None = None, *, clock: Callable[[], d
             warehouse,
             publish_asset(marts, [rule for gate in rules.values() for rule in gate], settings, clock),
         ],
-        asset_checks=[identity_quality_check(settings), *gates(rules, settings, clock)],
+        asset_checks=[identity_quality_check(settings), *gates(sources, rules, settings, clock)],
         jobs=[nightly, housekeeping],
         schedules=[nightly_schedule(settings, nightly), housekeeping_schedule(settings, housekeeping)],
         sensors=[failure_sensor(settings)],

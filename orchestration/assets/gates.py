@@ -5,7 +5,7 @@ One step a gate; a failed rule at error severity stops every step behind the ass
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -49,22 +49,25 @@ def gate_rules(
 
 
 def gates(
-    rules: Mapping[str, list[Rule]], settings: Settings, clock: Callable[[], datetime]
+    sources: Mapping[str, SourceConfig],
+    rules: Mapping[str, list[Rule]],
+    settings: Settings,
+    clock: Callable[[], datetime],
 ) -> list[dg.AssetChecksDefinition]:
     """One definition a gate, with a check for each table, dimension and severity."""
     control = Control(settings.control_dir)
 
-    def run(gate: str, tables: Callable[[], Tables]) -> Callable[[str], pl.DataFrame]:
-        def _run(run_id: str) -> pl.DataFrame:
+    def run(gate: str, tables: Callable[[], Tables]) -> Callable[..., pl.DataFrame]:
+        def _run(chosen: Sequence[Rule], context: dg.AssetCheckExecutionContext) -> pl.DataFrame:
             results = run_rules(
-                rules[gate],
+                chosen,
                 tables=tables(),
-                run_id=run_id,
+                run_id=context.run_id,
                 now=clock(),
                 memory_limit=settings.duckdb_memory_limit,
                 threads=settings.duckdb_threads,
             )
-            control.write_check_results(run_id, gate, results)
+            control.write_check_results(context.run_id, gate, results)
             return results
 
         return _run
@@ -75,7 +78,7 @@ def gates(
             "landing",
             rules["landing"],
             lambda name: landing_key(*name.split(".", 1)),
-            run("landing", lambda: Tables.landing(settings.control_dir, _manifests(settings))),
+            run("landing", lambda: Tables.landing(settings.control_dir, _manifests(sources, settings))),
         ),
         gate_checks(
             "clean",
@@ -93,11 +96,19 @@ def _is_incremental(source: SourceConfig, stream: str) -> bool:
     return source.streams[stream].cursor is not None
 
 
-def _manifests(settings: Settings) -> pl.DataFrame:
-    columns = ("load_id", "source", "stream", "rows_read", "rows_landed", "rows_rejected")
+def _manifests(sources: Mapping[str, SourceConfig], settings: Settings) -> pl.DataFrame:
+    landing = Landing(settings.landing_dir)
+    counts = ("rows_read", "rows_landed", "rows_rejected")
     rows = [
-        {name: getattr(manifest, name) for name in columns}
-        for manifest in Landing(settings.landing_dir).all_manifests()
+        {
+            "load_id": manifest.load_id,
+            "source": source.source,
+            "stream": stream,
+            **{name: getattr(manifest, name) for name in counts},
+        }
+        for source in sources.values()
+        for stream in source.streams
+        for manifest in landing.manifests(source.source, stream)
     ]
-    integers = dict.fromkeys(columns[3:], pl.Int64)
-    return pl.DataFrame(rows, schema=dict.fromkeys(columns[:3], pl.String) | integers)
+    names = dict.fromkeys(("load_id", "source", "stream"), pl.String)
+    return pl.DataFrame(rows, schema=names | dict.fromkeys(counts, pl.Int64))

@@ -16,7 +16,8 @@ import dagster as dg
 from orchestration.assets.keys import OWNERS, landing_key
 from orchestration.settings import Settings
 from orchestration.sources.config import SourceConfig
-from orchestration.sources.extract import LoadRecord, SourceError, extract, failed_load
+from orchestration.sources.errors import ConfigError, SourceError
+from orchestration.sources.extract import LoadRecord, extract, failed_load
 from orchestration.warehouse.control import Control
 
 MAX_RETRIES = 3
@@ -68,8 +69,8 @@ def _stream_asset(
         now = clock()
         try:
             record = extract(source, stream, settings=settings, run_id=context.run_id, now=now)
-        except SourceError as error:
-            if error.transient and context.retry_number < MAX_RETRIES:
+        except (SourceError, ConfigError) as error:
+            if isinstance(error, SourceError) and error.transient and context.retry_number < MAX_RETRIES:
                 wait = settings.retry_seconds * 2**context.retry_number
                 context.log.warning("%s; trying again in %g s", error, wait)
                 raise dg.RetryRequested(max_retries=MAX_RETRIES, seconds_to_wait=wait) from error
