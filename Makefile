@@ -29,6 +29,7 @@ setup: .venv/.installed ## Make the environment from the hash-locked requirement
 
 .PHONY: sample
 sample: setup ## Write the sample company's systems and their source files (SCALE=1 SEED=7)
+	@$(BIN)/experience init
 	@$(BIN)/python -m orchestration.sample --home "$$EXPERIENCE_HOME" --scale $(SCALE) --seed $(SEED)
 
 .PHONY: nightly

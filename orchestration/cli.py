@@ -1,6 +1,6 @@
 """The few verbs that Dagster's own command line lacks.
 
-``experience nightly`` runs one night in this process and exits 0 when it was published (warnings are printed),
+``experience init`` makes the home with its key. ``experience nightly`` runs one night in this process and exits 0 when it was published (warnings are printed),
 1 when a gate blocked or a step failed, 2 when the command cannot run at all. ``experience headlines`` prints the
 numbers of the published version, ``experience releases`` and ``experience roll-back`` show and move it, and
 ``experience quarantine`` lists rejected rows.
@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from orchestration.settings import Settings, SettingsError
+from orchestration.settings import Settings, SettingsError, make_hmac_key
 
 EXIT_PUBLISHED = 0
 EXIT_BLOCKED = 1
@@ -33,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the return value is the exit status."""
     parser = argparse.ArgumentParser(prog="experience", description="The experience warehouse.")
     commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("init", help="make the warehouse's home with a key for pseudonyms")
     commands.add_parser("nightly", help="run one night here and now; non-zero when a gate blocked")
     commands.add_parser("headlines", help="print the headline numbers of the published version")
     commands.add_parser("releases", help="list the published versions")
@@ -44,6 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings = Settings.from_environment()
         match options.command:
+            case "init":
+                made = "made" if make_hmac_key(settings.home) else "there already"
+                print(f"{settings.home}: key for pseudonyms {made}")
             case "nightly":
                 return nightly(settings)
             case "headlines":

@@ -8,6 +8,7 @@ are declared) and anything that opens a file.
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,8 @@ SOURCES_VARIABLE = "EXPERIENCE_SOURCES"
 TIMEZONE_VARIABLE = "EXPERIENCE_TIMEZONE"
 HMAC_KEY_VARIABLE = "EXPERIENCE_HMAC_KEY"
 ALERT_WEBHOOK_VARIABLE = "EXPERIENCE_ALERT_WEBHOOK"
+HMAC_KEY_FILE = "hmac.key"
+"""Below the home: the key, where the variable is not set. Lose it, and new pseudonyms differ from the old."""
 RETRY_SECONDS_VARIABLE = "EXPERIENCE_RETRY_SECONDS"
 KEEP_RELEASES_VARIABLE = "EXPERIENCE_KEEP_RELEASES"
 KEEP_RUNS_DAYS_VARIABLE = "EXPERIENCE_KEEP_RUNS_DAYS"
@@ -75,6 +78,9 @@ class Settings:
                 f"{TIMEZONE_VARIABLE}={zone!r} is not an IANA time zone; use a name such as 'Asia/Shanghai'"
             ) from error
         key = env.get(HMAC_KEY_VARIABLE)
+        key_file = home / HMAC_KEY_FILE
+        if not key and key_file.is_file():
+            key = key_file.read_text(encoding="ascii").strip()
         return cls(
             keep_releases=int(_number(env, KEEP_RELEASES_VARIABLE, cls.keep_releases, minimum=1)),
             keep_runs_days=int(_number(env, KEEP_RUNS_DAYS_VARIABLE, cls.keep_runs_days, minimum=1)),
@@ -130,6 +136,23 @@ class Settings:
     def sample_truth_dir(self) -> Path:
         """What is true of the sample company, for measuring identity resolution."""
         return self.sample_dir / "truth"
+
+
+def make_hmac_key(home: Path) -> bool:
+    """Write a random key for pseudonyms into ``home``, readable by its owner alone.
+
+    Returns:
+        True where a key was written, False where there is one already.
+    """
+    path = home / HMAC_KEY_FILE
+    home.mkdir(parents=True, exist_ok=True)
+    try:
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    except FileExistsError:
+        return False
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(secrets.token_hex(32) + "\n")
+    return True
 
 
 def _number(environment: Mapping[str, str], name: str, default: float, *, minimum: float) -> float:

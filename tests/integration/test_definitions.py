@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from orchestration.definitions import build_definitions
-from orchestration.sample.generate import install_sources
+from orchestration.sample.generate import copy_sources
 from orchestration.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,7 +23,7 @@ SNAPSHOT = ROOT / "tests" / "snapshots" / "definitions.json"
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
     home = tmp_path_factory.mktemp("definitions")
-    install_sources(home)
+    copy_sources(home / "sources")
     return home
 
 
