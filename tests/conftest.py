@@ -12,8 +12,8 @@ import pytest
 
 SCORED = "minimum_n BIGINT, is_suppressed BOOLEAN, suppression_reason VARCHAR, metric_version VARCHAR, run_id VARCHAR"
 MARTS = {
-    "mart_nps": "nps_kind VARCHAR, period_kind VARCHAR, period_start_date DATE, period_end_date DATE, breakdown VARCHAR, "
-    "breakdown_value VARCHAR, n BIGINT, promoters BIGINT, passives BIGINT, detractors BIGINT, nps DOUBLE, "
+    "mart_nps": "nps_kind VARCHAR, period_kind VARCHAR, period_start_date DATE, period_end_date DATE, "
+    "breakdown VARCHAR, breakdown_value VARCHAR, n BIGINT, promoters BIGINT, passives BIGINT, detractors BIGINT, nps DOUBLE, "
     f"standard_error DOUBLE, ci_low DOUBLE, ci_high DOUBLE, {SCORED}",
     "mart_csat": "source VARCHAR, survey_id VARCHAR, question_id VARCHAR, metric VARCHAR, period_kind VARCHAR, "
     "period_start_date DATE, period_end_date DATE, breakdown VARCHAR, breakdown_value VARCHAR, n BIGINT, "
@@ -104,9 +104,27 @@ def _funnel_rows() -> list[tuple]:
         low, high = _wilson(n, before[1]) if before[1] else (None, None)
         share = n / before[1] if before[1] else None
         rows.append(
-            ("all", date(2025, 3, 1), "total", "all", stage, index + 1, before[0], 8214, before[1], n, share)
-            + (1 - share if share else None, low, high, n / 8214, [None, 26.5, 61.2, 88.0, 402.7][index], 30, False)
-            + SHOWN
+            (
+                "all",
+                date(2025, 3, 1),
+                "total",
+                "all",
+                stage,
+                index + 1,
+                before[0],
+                8214,
+                before[1],
+                n,
+                share,
+                1 - share if share else None,
+                low,
+                high,
+                n / 8214,
+                [None, 26.5, 61.2, 88.0, 402.7][index],
+                30,
+                False,
+                *SHOWN,
+            )
         )
     return rows
 
@@ -129,9 +147,32 @@ def _journey_rows() -> list[tuple]:
         low, high = _wilson(round(csat * csat_n), csat_n) if csat else (None, None)
         reason = "below_minimum" if hidden else None
         rows.append(
-            (touchpoint.lower().replace(" ", "_"), touchpoint, stage.lower(), stage, order, persons, persons * 2, 0)
-            + (tickets, nps_n, nps, None if nps is None else nps - 9, None if nps is None else nps + 9, hidden, reason)
-            + (csat_n, csat and 100 * csat, low and 100 * low, high and 100 * high, hidden, reason, 10, "1.0", "run-7")
+            (
+                touchpoint.lower().replace(" ", "_"),
+                touchpoint,
+                stage.lower(),
+                stage,
+                order,
+                persons,
+                persons * 2,
+                0,
+                tickets,
+                nps_n,
+                nps,
+                None if nps is None else nps - 9,
+                None if nps is None else nps + 9,
+                hidden,
+                reason,
+                csat_n,
+                csat and 100 * csat,
+                low and 100 * low,
+                high and 100 * high,
+                hidden,
+                reason,
+                10,
+                "1.0",
+                "run-7",
+            )
         )
     return rows
 

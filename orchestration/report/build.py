@@ -26,6 +26,7 @@ from orchestration.report.headlines import (
     Freshness,
     FunnelStage,
     Headlines,
+    MartError,
     Period,
     QuestionScore,
     Score,
@@ -37,7 +38,7 @@ from orchestration.report.headlines import (
     stale_sources,
 )
 
-__all__ = ["Headlines", "build_report", "freshness", "headlines", "render_text", "stale_sources"]
+__all__ = ["Headlines", "MartError", "build_report", "freshness", "headlines", "render_text", "stale_sources"]
 
 CHECKS_SHOWN = 100
 """Failed and warned checks listed; the rest are counted and stand in the table check_result."""
@@ -103,7 +104,8 @@ def build_report(
         The HTML text; it refers to no other file.
 
     Raises:
-        duckdb.Error: the marts cannot be read, or lack a column they must have.
+        MartError: a mart lacks a column it must have.
+        duckdb.Error: the file cannot be read.
     """
     moment = now.replace(tzinfo=UTC) if now.tzinfo is None else now.astimezone(UTC)
     zone = ZoneInfo(timezone)
@@ -124,7 +126,7 @@ def build_report(
         "</dl>",
         "</header>",
         "<main>",
-        _section("headlines", "Last 28 days", _tiles(figures)),
+        _section("headlines", "Headlines", _tiles(figures)),
         _section("nps", "NPS by month", _nps_months(figures.nps_by_month, figures.as_of)),
         _section("funnel", "From awareness to loyalty", _funnel(figures.funnel)),
         _section("journey", "Journey map", _journey(figures.journey)),
@@ -167,10 +169,14 @@ def _status_detail(counts: CheckCounts, streams: Sequence[Freshness]) -> str:
 
 
 def _tiles(figures: Headlines) -> str:
+    window = f"28 days to {figures.as_of}" if figures.as_of else "last 28 days"
     before = f"<p>28 days before: {_number(figures.nps_before)}{_base(figures.nps_before)}</p>" if figures.as_of else ""
-    tiles = [_tile("NPS", figures.nps, -100, 100, "votes", extra=f"<p>Relational, one vote a person.</p>{before}")]
+    tiles = [
+        _tile("NPS", figures.nps, -100, 100, "votes", extra=f"<p>Relational, {window}; one vote a person.</p>{before}")
+    ]
     csat = figures.csat
-    detail = f"<p>Top boxes of {escape(csat.survey_id)}, {escape(csat.question_id)}.</p>" if csat else ""
+    question = f"; top boxes of {escape(csat.survey_id)}, {escape(csat.question_id)}" if csat else ""
+    detail = f"<p>{window[0].upper()}{window[1:]}{question}.</p>"
     tiles.append(_tile("CSAT", csat.top_box if csat else Score(), 0, 100, "answers", unit=" %", extra=detail))
     rate = figures.response_rate
     tiles.append(
@@ -178,7 +184,7 @@ def _tiles(figures: Headlines) -> str:
             "Response rate",
             rate.score if rate else Score(),
             0,
-            1,
+            100,
             "invitations",
             unit=" %",
             factor=100,
@@ -198,7 +204,14 @@ def _tile(
     else:
         body = (
             f'<p class="figure" id="figure-{identifier}">{_number(score, unit, factor)}</p>'
-            + svg.interval(score.value, score.low, score.high, minimum=minimum, maximum=maximum)
+            + svg.interval(
+                score.value * factor,
+                None if score.low is None else score.low * factor,
+                None if score.high is None else score.high * factor,
+                minimum=minimum,
+                maximum=maximum,
+                has_ends=True,
+            )
             + f"<p>95 % interval {_interval(score, factor)}{_unit(unit)}<br>n = {score.n:,} {base}</p>"
         )
     return f'<div class="tile"><h3>{name}</h3>{body}<div class="note">{extra}</div></div>'
@@ -214,7 +227,7 @@ def _nps_months(periods: Sequence[Period], as_of: date | None) -> str:
             low=period.score.low,
             high=period.score.high,
             n=period.score.n if period.score.is_shown else None,
-            instead="n small" if period.score.hidden == "below_minimum" else "\N{EN DASH}",
+            instead=period.score.instead if period.score.hidden else "none",
         )
         for i, period in enumerate(periods)
     ]
@@ -303,7 +316,7 @@ def _journey(points: Sequence[Touchpoint]) -> str:
     for point in points:
         rows.append(
             (
-                "" if point.stage == stage else escape(point.stage),
+                f'<span class="unseen">{escape(point.stage)}</span>' if point.stage == stage else escape(point.stage),
                 escape(point.touchpoint) + (' <span class="tag">pain point</span>' if point.is_pain_point else ""),
                 _count(point.n_persons),
                 _number(point.csat, " %"),
@@ -370,7 +383,7 @@ def _questions(questions: Sequence[QuestionScore]) -> str:
 
 def _checks(rules: Sequence[dict], counts: CheckCounts, decision: GateDecision) -> str:
     if not rules:
-        return _none("No check reported for this run.") + _reasons(decision)
+        return _none("No check reported for this run.") + _reasons(decision.reasons)
     opening = (
         f"<p>{counts.total} rules ran: {counts.passed} passed, {counts.warned} warned, {counts.failed} failed. "
         "A rule that raised, was skipped or gave no result counts like one that failed.</p>"
@@ -380,8 +393,11 @@ def _checks(rules: Sequence[dict], counts: CheckCounts, decision: GateDecision) 
         (rule for rule in rules if rule["outcome"] != "passed"),
         key=lambda rule: (order.get(rule["severity"], 0), rule["gate"], rule["target_table"], rule["rule_id"]),
     )
+    named = {f"{rule['target_table']}.{rule['rule_id']}" for rule in bad}
+    unreported = [reason for reason in decision.reasons if not any(name in reason for name in named)]
+    opening += _reasons(unreported)
     if not bad:
-        return opening + _reasons(decision)
+        return opening
     rows = [
         (
             f'<span class="{"warn" if rule["severity"] == "warn" else "bad"}">'
@@ -412,10 +428,10 @@ def _checks(rules: Sequence[dict], counts: CheckCounts, decision: GateDecision) 
     )
 
 
-def _reasons(decision: GateDecision) -> str:
-    if not decision.reasons:
+def _reasons(reasons: Sequence[str]) -> str:
+    if not reasons:
         return ""
-    return "<ul>" + "".join(f"<li>{escape(mask(reason))}</li>" for reason in decision.reasons) + "</ul>"
+    return "<ul>" + "".join(f"<li>{escape(mask(reason))}</li>" for reason in reasons) + "</ul>"
 
 
 def _sources(streams: Sequence[Freshness], zone: ZoneInfo) -> str:
@@ -511,7 +527,7 @@ def _table(
     hidden = ' class="unseen"' if hide_caption else ""
     return (
         f'<div class="scroll" role="region" tabindex="0" aria-label="{escape(caption)}"><table>'
-        f"<caption{hidden}>{escape(caption)}</caption><thead><tr>{head}</tr></thead>"
+        f"<caption{hidden}><span>{escape(caption)}</span></caption><thead><tr>{head}</tr></thead>"
         f"<tbody>{''.join(body)}</tbody></table></div>" + (f'<p class="note">{escape(note)}</p>' if note else "")
     )
 

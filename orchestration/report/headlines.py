@@ -23,6 +23,10 @@ MONTHS_SHOWN = 13
 """A year and the same month of the year before."""
 
 
+class MartError(RuntimeError):
+    """A mart lacks a column that the page needs; the message names it."""
+
+
 @dataclass(frozen=True)
 class Score:
     """One score with its base and interval; the numbers are None where the cell may not be shown.
@@ -187,32 +191,38 @@ def headlines(marts: Path) -> Headlines:
         marts: The DuckDB file; one that does not exist or lacks tables gives headlines without data.
 
     Raises:
-        duckdb.Error: the file cannot be read, or a mart lacks a column it must have.
+        MartError: a mart lacks a column it must have.
+        duckdb.Error: the file cannot be read.
     """
     if not Path(marts).is_file():
         return Headlines()
     with duckdb.connect(str(marts), read_only=True) as connection:
-        reader = _Reader(connection)
-        as_of = reader.as_of()
-        run_id = reader.value("mart_nps", "SELECT max(run_id) FROM mart_nps")
-        checks = reader.rows(
-            "check_result",
-            "SELECT severity, outcome FROM check_result "
-            "WHERE run_id = (SELECT arg_max(run_id, checked_at) FROM check_result)",
-        )
-        return Headlines(
-            run_id=run_id,
-            as_of=as_of,
-            nps=reader.relational_nps(as_of),
-            nps_before=reader.relational_nps(as_of - timedelta(days=28)) if as_of else Score(),
-            nps_by_month=reader.nps_by_month(),
-            questions=reader.questions(as_of),
-            response_rate=reader.response_rate(as_of),
-            funnel=reader.funnel(),
-            journey=mark_pain_points(reader.journey()),
-            checks=count_checks(checks) if checks else None,
-            metric_versions=reader.metric_versions(),
-        )
+        try:
+            return _read(_Reader(connection))
+        except (KeyError, duckdb.BinderException) as error:
+            raise MartError(f"{marts}: a mart lacks a column, {error}; build the marts (dbt build) anew") from error
+
+
+def _read(reader: _Reader) -> Headlines:
+    as_of = reader.as_of()
+    checks = reader.rows(
+        "check_result",
+        "SELECT severity, outcome FROM check_result "
+        "WHERE run_id = (SELECT arg_max(run_id, checked_at) FROM check_result)",
+    )
+    return Headlines(
+        run_id=reader.value("mart_nps", "SELECT max(run_id) FROM mart_nps"),
+        as_of=as_of,
+        nps=reader.relational_nps(as_of),
+        nps_before=reader.relational_nps(as_of - timedelta(days=28)) if as_of else Score(),
+        nps_by_month=reader.nps_by_month(),
+        questions=reader.questions(as_of),
+        response_rate=reader.response_rate(as_of),
+        funnel=reader.funnel(),
+        journey=mark_pain_points(reader.journey()),
+        checks=count_checks(checks) if checks else None,
+        metric_versions=reader.metric_versions(),
+    )
 
 
 def count_checks(rows: Sequence[Mapping[str, Any]]) -> CheckCounts:
@@ -343,7 +353,8 @@ class _Reader:
         rows = self.rows(
             "mart_csat",
             "SELECT * FROM mart_csat WHERE breakdown = 'total' AND period_kind = 'rolling_28d' "
-            "AND period_end_date = ? ORDER BY metric, survey_id, question_id, source",
+            "AND period_end_date = ? "
+            "ORDER BY list_position(['csat', 'ces', 'rating'], metric), survey_id, question_id, source",
             end,
         )
         return tuple(

@@ -52,7 +52,6 @@ svg.chart { width: 100%; height: auto; }
 .narrow { display: none; max-width: 26rem; }
 .grid { stroke: var(--rule); stroke-width: 1; }
 .zero { stroke: var(--muted); }
-.reference { stroke: var(--muted); stroke-dasharray: 2 2; }
 .band { fill: var(--accent); opacity: .17; }
 .line { fill: none; stroke: var(--accent); stroke-width: 2; stroke-linejoin: round; }
 .whisker { stroke: var(--accent); stroke-width: 3; stroke-linecap: round; opacity: .45; }
@@ -60,17 +59,20 @@ svg.chart { width: 100%; height: auto; }
 .track { fill: var(--rule); opacity: .6; }
 .tick, .base { font-size: 12px; font-variant-numeric: tabular-nums; fill: var(--ink); }
 .base { fill: var(--muted); font-size: 11px; }
+.end { fill: var(--muted); font-size: 6px; font-variant-numeric: tabular-nums; }
 details { margin-top: .8rem; }
 summary { cursor: pointer; color: var(--accent); font-size: .9rem; margin-bottom: .5rem; }
 .scroll { overflow-x: auto; max-width: 100%; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; width: 100%; }
 caption { text-align: left; color: var(--muted); font-size: .875rem; padding-bottom: .5rem; }
+caption span { display: block; max-width: min(46rem, calc(100vw - 2rem)); }
 th, td {
   padding: .4rem .9rem .4rem 0; text-align: left; vertical-align: baseline; border-bottom: 1px solid var(--rule);
 }
 th:last-child, td:last-child { padding-right: 0; }
 thead th { color: var(--muted); font-weight: 500; vertical-align: bottom; border-bottom-color: var(--muted); }
 tbody th { font-weight: 600; white-space: nowrap; }
+td code { overflow-wrap: normal; }
 td.num, th.num { text-align: right; white-space: nowrap; }
 td.graph, th.graph { min-width: 7.5rem; white-space: nowrap; vertical-align: middle; }
 th.graph { vertical-align: bottom; }
@@ -85,8 +87,9 @@ td.text { min-width: 14rem; }
 .unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 :focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
 @media (max-width: 40rem) {
-  .wide { display: none; }
+  .wide, td.graph, th.graph { display: none; }
   .narrow { display: block; }
+  th, td { padding-right: .7rem; }
 }
 @media print {
   :root {
@@ -102,6 +105,7 @@ td.text { min-width: 14rem; }
   .scroll { overflow: visible; }
   table { font-size: 8.5pt; }
   .wide { display: block; } .narrow { display: none; }
+  td.graph, th.graph { display: table-cell; }
   details::details-content { content-visibility: visible; block-size: auto; }
   summary { display: none; }
 }

@@ -34,13 +34,13 @@ def line_with_band(points: Sequence[Point], *, width: int, height: int, label: s
         label: What the chart shows, read aloud instead of it.
         identifier: Unique on the page.
     """
-    left, right, top, bottom = 40, 14, 12, 46
+    left, right, top, bottom, inset = 40, 4, 12, 46, 20
     low, high = _scale(points)
     inner_width, inner_height = width - left - right, height - top - bottom
-    step = inner_width / max(len(points) - 1, 1)
+    step = (inner_width - 2 * inset) / max(len(points) - 1, 1)
 
     def x(index: int) -> float:
-        return left + (index * step if len(points) > 1 else inner_width / 2)
+        return left + (inset + index * step if len(points) > 1 else inner_width / 2)
 
     def y(value: float) -> float:
         return top + (high - value) / (high - low) * inner_height
@@ -70,7 +70,7 @@ def line_with_band(points: Sequence[Point], *, width: int, height: int, label: s
                 f'<line class="whisker" x1="{x(index):.1f}" x2="{x(index):.1f}" '
                 f'y1="{y(point.low or 0):.1f}" y2="{y(point.high or 0):.1f}"/>'
             )
-    every = max(1, math.ceil(34 / step)) if len(points) > 1 else 1
+    every = max(1, math.ceil(40 / step)) if len(points) > 1 else 1
     for index, point in enumerate(points):
         if point.value is not None:
             parts.append(f'<circle class="dot" cx="{x(index):.1f}" cy="{y(point.value):.1f}" r="3.5"/>')
@@ -81,7 +81,7 @@ def line_with_band(points: Sequence[Point], *, width: int, height: int, label: s
             place = f'x="{x(index):.1f}" text-anchor="middle"'
             parts.append(f'<text class="tick" {place} y="{height - 26}">{name}</text>')
             parts.append(f'<text class="base" {place} y="{height - 9}">{base}</text>')
-    parts.append(f'<text class="base" x="{left - 8}" y="{height - 9}" text-anchor="end">n</text>')
+    parts.append(f'<text class="base" x="{left - 8}" y="{height - 9}" text-anchor="end">n =</text>')
     return (
         f'<svg class="chart" viewBox="0 0 {width} {height}" role="img" aria-labelledby="{identifier}">'
         f'<title id="{identifier}">{escape(label)}</title>{"".join(parts)}</svg>'
@@ -89,15 +89,18 @@ def line_with_band(points: Sequence[Point], *, width: int, height: int, label: s
 
 
 def interval(
-    value: float,
-    low: float | None,
-    high: float | None,
-    *,
-    minimum: float,
-    maximum: float,
-    reference: float | None = None,
+    value: float, low: float | None, high: float | None, *, minimum: float, maximum: float, has_ends: bool = False
 ) -> str:
-    """A dot with its interval on a fixed scale; decoration beside a number that is written out."""
+    """A dot with its interval on a fixed scale; decoration beside a number that is written out.
+
+    Args:
+        value: Place of the dot.
+        low: Lower bound of the interval.
+        high: Upper bound.
+        minimum: Left end of the scale.
+        maximum: Right end.
+        has_ends: Whether the ends of the scale are labelled.
+    """
     width, middle = 120.0, 8
 
     def x(number: float) -> float:
@@ -105,12 +108,15 @@ def interval(
         return 4 + share * (width - 8)
 
     parts = [f'<line class="grid" x1="4" x2="{width - 4:.0f}" y1="{middle}" y2="{middle}"/>']
-    if reference is not None:
-        parts.append(f'<line class="reference" x1="{x(reference):.1f}" x2="{x(reference):.1f}" y1="1" y2="15"/>')
     if low is not None and high is not None:
         parts.append(f'<line class="whisker" x1="{x(low):.1f}" x2="{x(high):.1f}" y1="{middle}" y2="{middle}"/>')
-    parts.append(f'<circle class="dot" cx="{x(value):.1f}" cy="{middle}" r="3.5"/>')
-    return f'<svg class="interval" viewBox="0 0 {width:.0f} 16" aria-hidden="true">{"".join(parts)}</svg>'
+    parts.append(f'<circle class="dot" cx="{x(value):.1f}" cy="{middle}" r="2.6"/>')
+    if has_ends:
+        for number, anchor in ((minimum, "start"), (maximum, "end")):
+            place = f'x="{x(number) + (-4 if anchor == "start" else 4):.1f}" y="19" text-anchor="{anchor}"'
+            parts.append(f'<text class="end" {place}>{signed(number, 0)}</text>')
+    height = 22 if has_ends else 16
+    return f'<svg class="interval" viewBox="0 0 {width:.0f} {height}" aria-hidden="true">{"".join(parts)}</svg>'
 
 
 def bar(share: float) -> str:

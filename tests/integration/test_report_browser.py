@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import json
 import re
 import subprocess
 from dataclasses import dataclass
@@ -107,7 +109,7 @@ def loads() -> pl.DataFrame:
 
 @pytest.fixture
 def page(tmp_path, make_marts) -> Path:
-    html = build_report(
+    text = build_report(
         make_marts(),
         decision=Decided(),
         checks=checks(),
@@ -118,7 +120,7 @@ def page(tmp_path, make_marts) -> Path:
         docs_url="https://example.org/docs-of-the-project",
     )
     path = tmp_path / "report.html"
-    path.write_text(html, encoding="utf-8")
+    path.write_text(text, encoding="utf-8")
     return path
 
 
@@ -131,10 +133,22 @@ def test_page_fits_the_screen_and_loads_nothing_else(tmp_path, page, width):
     )
     found = re.search(r'<pre id="out">(\{.*?\})</pre>', dom, re.DOTALL)
     assert found, dom[:2000]
-    import html
-    import json
-
     seen = json.loads(html.unescape(found.group(1)))
     assert seen["inner"] == width and seen["scroll"] <= width, seen
     assert seen["wide"] == [] and seen["resources"] == []
     assert seen["nps"] == "39.2" and seen["size"] > 30 and seen["chart"] == 1
+
+
+@pytest.mark.parametrize(("scheme", "colour"), [(0, "rgb(19, 23, 26)"), (1, "rgb(255, 255, 255)")])
+def test_page_follows_the_colour_scheme(tmp_path, page, scheme, colour):
+    script = "<script>document.title = getComputedStyle(document.body).backgroundColor</script></body>"
+    shown = tmp_path / "shown.html"
+    shown.write_text(page.read_text("utf-8").replace("</body>", script), encoding="utf-8")
+    dom = browse(tmp_path, f"--blink-settings=preferredColorScheme={scheme}", "--dump-dom", shown.as_uri())
+    assert f"<title>{colour}</title>" in dom
+
+
+def test_page_prints(tmp_path, page):
+    pdf = tmp_path / "page.pdf"
+    browse(tmp_path, f"--print-to-pdf={pdf}", "--no-pdf-header-footer", page.as_uri())
+    assert 1 <= len(re.findall(rb"/Type\s*/Page\b", pdf.read_bytes())) <= 6
