@@ -23,7 +23,11 @@ import polars as pl
 import sqlalchemy as sa
 from great_expectations.core.metric_domain_types import MetricDomainTypes
 from great_expectations.core.metric_function_types import MetricFunctionTypes
-from great_expectations.data_context.types.base import DataContextConfig, InMemoryStoreBackendDefaults
+from great_expectations.data_context.types.base import (
+    DataContextConfig,
+    InMemoryStoreBackendDefaults,
+    ProgressBarsConfig,
+)
 from great_expectations.datasource.fluent.interfaces import Batch
 from great_expectations.datasource.fluent.sql_datasource import SQLDatasource
 from great_expectations.execution_engine import SqlAlchemyExecutionEngine
@@ -70,6 +74,9 @@ class DuckDBExecutionEngine(SqlAlchemyExecutionEngine):
         self.engine.dispose()
 
 
+_EngineType = type[SqlAlchemyExecutionEngine]
+
+
 class DuckDBDatasource(SQLDatasource):
     """Datasource type ``duckdb`` over an engine that was opened beforehand."""
 
@@ -77,7 +84,7 @@ class DuckDBDatasource(SQLDatasource):
     _opened: Any = PrivateAttr(None)
 
     @property
-    def execution_engine_type(self) -> type[SqlAlchemyExecutionEngine]:
+    def execution_engine_type(self) -> _EngineType:
         """The engine class, by which GX finds the metrics registered below."""
         return DuckDBExecutionEngine
 
@@ -92,6 +99,9 @@ class DuckDBDatasource(SQLDatasource):
     def get_engine(self) -> sa.Engine:
         """The SQLAlchemy engine below it."""
         return self._opened.engine
+
+    def _save_context_project_config(self) -> None:
+        """Nothing to save: the context lives as long as the run."""
 
     def test_connection(self, test_assets: bool = True) -> None:
         """Nothing to test: the engine is open."""
@@ -135,8 +145,8 @@ class _DuplicatedRows(MetricProvider):
         cls, execution_engine: DuckDBExecutionEngine, domain_kwargs: dict[str, Any], columns: Sequence[str]
     ) -> int:
         table, _, _ = execution_engine.get_compute_domain(domain_kwargs, domain_type=MetricDomainTypes.TABLE)
-        source = table.subquery() if isinstance(table, sa.Select) else table
-        keys = [sa.column(name) for name in columns]
+        source: Any = table.subquery() if isinstance(table, sa.Select) else table
+        keys: list[sa.ColumnClause[Any]] = [sa.column(name) for name in columns]
         groups = (
             sa.select(sa.func.count().label("n"))
             .select_from(source)
@@ -155,14 +165,16 @@ class _CompoundUniqueCount(_DuplicatedRows):
 
     @metric_value(engine=DuckDBExecutionEngine)
     def _duckdb(
-        cls,
+        cls,  # noqa: N805 - the decorator makes it a class method
         execution_engine: DuckDBExecutionEngine,
         metric_domain_kwargs: dict[str, Any],
         metric_value_kwargs: dict[str, Any],
         metrics: dict[str, Any],
         runtime_configuration: dict[str, Any],
     ) -> int:
-        domain = {key: value for key, value in metric_domain_kwargs.items() if key not in ("column_list", "ignore_row_if")}
+        domain = {
+            key: value for key, value in metric_domain_kwargs.items() if key not in ("column_list", "ignore_row_if")
+        }
         return cls.count(execution_engine, domain, metric_domain_kwargs["column_list"])
 
 
@@ -172,7 +184,7 @@ class _UniqueCount(_DuplicatedRows):
 
     @metric_value(engine=DuckDBExecutionEngine)
     def _duckdb(
-        cls,
+        cls,  # noqa: N805 - the decorator makes it a class method
         execution_engine: DuckDBExecutionEngine,
         metric_domain_kwargs: dict[str, Any],
         metric_value_kwargs: dict[str, Any],
@@ -237,7 +249,7 @@ class Session:
         config = DataContextConfig(
             store_backend_defaults=InMemoryStoreBackendDefaults(init_temp_docs_sites=False),
             analytics_enabled=False,
-            progress_bars={"globally": False, "metric_calculations": False},
+            progress_bars=ProgressBarsConfig(globally=False, metric_calculations=False),
         )
         self._context = gx.get_context(mode="ephemeral", project_config=config)
         self._datasource = DuckDBDatasource(name="gate", connection_string="duckdb:///:memory:")
@@ -269,24 +281,24 @@ class Session:
     def register(self, name: str, frame: pl.DataFrame) -> None:
         """Make a copy of ``frame`` readable as table ``name``."""
         with self._engine.get_connection() as connection:
-            driver = connection.connection.driver_connection
+            driver: Any = connection.connection.driver_connection
             driver.register(f"frame_{name}", frame.to_arrow())
             connection.exec_driver_sql(f"CREATE TABLE {quote(name)} AS SELECT * FROM {quote('frame_' + name)}")
             driver.unregister(f"frame_{name}")
 
     def columns(self, table: str) -> dict[str, str]:
         """Column to DuckDB type of a table or view of the session; empty where there is none."""
-        return dict(
-            self.execute(
-                "SELECT column_name, data_type FROM duckdb_columns() WHERE database_name = current_database() "
-                f"AND schema_name = 'main' AND table_name = {literal(table)} ORDER BY column_index"
-            )
-        )
+        if not self.execute(
+            "SELECT 1 FROM information_schema.tables WHERE table_catalog = current_database() "
+            f"AND table_schema = 'main' AND table_name = {literal(table)}"
+        ):
+            return {}
+        return {row[0]: row[1] for row in self.execute(f"DESCRIBE {quote(table)}")}
 
     def batch(self, table: str) -> Batch:
         """The whole of ``table``, a table or view of the session, as a batch."""
         asset = self._datasource.add_table_asset(name=table, table_name=table)
-        return asset.add_batch_definition_whole_table("all").get_batch()
+        return asset.get_batch(asset.build_batch_request())
 
     def validate(self, batch: Batch, expectations: Sequence[Expectation]) -> list[Any]:
         """Validate all ``expectations`` at once, so that GX puts their aggregates in one query.
@@ -301,5 +313,6 @@ class Session:
         found = batch.validate(suite, result_format=self.result_format)
         results: list[Any] = [None] * len(expectations)
         for result in found.results:
-            results[result.expectation_config.meta["position"]] = result
+            configuration: Any = result.expectation_config
+            results[configuration.meta["position"]] = result
         return results

@@ -61,7 +61,8 @@ def decide(rules: Sequence[Rule], results: pl.DataFrame | Iterable[Mapping[str, 
     for row in rows:
         found.setdefault((row["gate"], row["target_table"], row["rule_id"]), []).append(row)
 
-    blocking, warning = [], []
+    blocking: list[str] = []
+    warning: list[str] = []
     for rule in rules:
         reason = _reason(rule, found.get(rule.identity, []))
         if reason is not None:

@@ -51,7 +51,7 @@ class Expectation:
         failing: SQL condition that holds for a failing row, or None where rows cannot be named.
         rows: SQL query of the failing rows for ``UnexpectedRowsExpectation``, or None. What it selects appears in
             the detail of a result: keys and counts, never a person's values. ``{text_columns}`` stands for the
-            table's text columns, ``{text_columns_without_ids}`` for those that are not ids, as SQL lists.
+            list of the table's text columns.
     """
 
     type: str

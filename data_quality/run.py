@@ -149,9 +149,8 @@ class _Answer:
 def _open(session: Session, tables: Tables, run_id: str, now: datetime) -> dict[str, str]:
     """Make the tables readable by name; what cannot be read is told by table, and is nobody else's trouble."""
     problems: dict[str, str] = {}
-    session.execute(
-        f"CREATE TABLE {RUN_TABLE} AS SELECT {literal(run_id)} AS run_id, TIMESTAMP {literal(now.isoformat(' '))} AS now"
-    )
+    instant = f"TIMESTAMP {literal(now.isoformat(' '))}"
+    session.execute(f"CREATE TABLE {RUN_TABLE} AS SELECT {literal(run_id)} AS run_id, {instant} AS now")
     for name, pattern in tables.parquet.items():
         try:
             _view(session, name, f"read_parquet({literal(pattern)}, hive_partitioning = false)")
@@ -160,7 +159,9 @@ def _open(session: Session, tables: Tables, run_id: str, now: datetime) -> dict[
     for name, pattern in tables.optional.items():
         try:
             if session.execute(f"SELECT 1 FROM glob({literal(pattern)}) LIMIT 1"):
-                _view(session, name, f"read_parquet({literal(pattern)}, union_by_name = true, hive_partitioning = false)")
+                _view(
+                    session, name, f"read_parquet({literal(pattern)}, union_by_name = true, hive_partitioning = false)"
+                )
             else:
                 session.register(name, pl.DataFrame(schema=CONTROL[name].schema))
         except Exception as error:
@@ -270,11 +271,8 @@ def _expectation(rule: Rule, columns: Mapping[str, str]) -> Any:
 
 def _rows(rule: Rule, columns: Mapping[str, str]) -> str:
     text = [name for name, kind in columns.items() if kind == "VARCHAR"]
-    no_ids = [name for name in text if not name.endswith(("_id", "_key", "_hash"))]
-    query = rule.expectation.rows or ""
-    for place, names in (("{text_columns}", text), ("{text_columns_without_ids}", no_ids)):
-        query = query.replace(place, ", ".join(quote(name) for name in names) or "NULL")
-    return query
+    listed = ", ".join(quote(name) for name in text) or "CAST(NULL AS VARCHAR) AS no_text"
+    return (rule.expectation.rows or "").replace("{text_columns}", listed)
 
 
 def _exception(result: Any) -> str | None:
@@ -288,6 +286,7 @@ def _exception(result: Any) -> str | None:
 
 
 def _answer(session: Session, rule: Rule, result: Any, total: int, columns: Mapping[str, str]) -> _Answer:
+    looked_at: int | None
     if (raised := _exception(result)) is not None:
         return _Answer("errored", element_count=total, detail=f"{rule.description} {_shorten(raised)}".strip())
     found: Mapping[str, Any] = result.result or {}
@@ -303,10 +302,10 @@ def _answer(session: Session, rule: Rule, result: Any, total: int, columns: Mapp
             detail=_detail(session, rule, columns, f"{seen} rows") if failed else None,
         )
     if rule.expectation.rows is not None:
-        unexpected, looked_at = found.get("observed_value"), total
+        unexpected = found.get("observed_value")
+        # Of a rule that reads another table, what is counted are not rows of the table that it is about.
+        looked_at = total if rule.table is None else None
         success = unexpected is not None and unexpected <= (1 - rule.minimum_share) * total
-        if rule.table is not None:
-            looked_at = None  # what is counted are not rows of the table that the rule is about
     else:
         unexpected, success = found.get("unexpected_count"), bool(result.success)
         looked_at = found.get("element_count", total) - (found.get("missing_count") or 0)
@@ -328,7 +327,9 @@ def _answer(session: Session, rule: Rule, result: Any, total: int, columns: Mapp
 
 def _detail(session: Session, rule: Rule, columns: Mapping[str, str], observed: str) -> str:
     limit = f", at least {rule.minimum_share:.0%} must hold" if rule.minimum_share < 1 else ""
-    return " ".join(part for part in (f"{rule.description} {observed}{limit}.", _sample(session, rule, columns), rule.mend) if part)
+    return " ".join(
+        part for part in (f"{rule.description} {observed}{limit}.", _sample(session, rule, columns), rule.mend) if part
+    )
 
 
 def _sample(session: Session, rule: Rule, columns: Mapping[str, str]) -> str:

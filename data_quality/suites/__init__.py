@@ -2,6 +2,6 @@
 
 from data_quality.suites.clean import clean_rules
 from data_quality.suites.landing import Stream, landing_rules
-#from data_quality.suites.marts import marts_rules
+from data_quality.suites.marts import marts_rules
 
 __all__ = ["Stream", "clean_rules", "landing_rules", "marts_rules"]

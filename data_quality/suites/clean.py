@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from data_quality.rules import (
     Dimension,
+    Expectation,
     Limits,
     Rule,
     Severity,
@@ -23,7 +24,7 @@ from data_quality.rules import (
     reject_duplicates,
     unique,
 )
-from orchestration.contracts import CONTRACTS, DERIVED, Column, Contract, Kind
+from orchestration.contracts import COMMON_COLUMNS, CONTRACTS, DERIVED, Column, Contract, Kind
 
 SHAPES: dict[Kind, tuple[str, Severity, str]] = {
     Kind.EMAIL: (r"^[^@\s]+@[^@\s]+\.[^@\s.]+$", "error", "has the shape of an e-mail address"),
@@ -119,13 +120,34 @@ def contract_rules(contract: Contract) -> list[Rule]:
             mend="Deduplication failed: rebuild the table from the landing.",
         )
     ]
-    for column in contract.all_columns:
+    if contract.is_source_table:
+        rules.append(_lineage(contract))
+    for column in contract.columns:
         rules += _column_rules(contract, column)
     return [replace(rule, key=contract.key) for rule in rules]
 
 
+def _lineage(contract: Contract) -> Rule:
+    # One rule for the columns that every table carries: a rule each would be a third of all rules.
+    names = [column.name for column in COMMON_COLUMNS if column.required]
+    missing = ", ".join(f"CASE WHEN {quote(name)} IS NULL THEN {literal(name)} END" for name in names)
+    anyone = " OR ".join(f"{quote(name)} IS NULL" for name in names)
+    return Rule(
+        "lineage_present",
+        "clean",
+        contract.name,
+        no_rows(
+            f"SELECT source, source_id, concat_ws('+', {missing}) AS is_null FROM {quote(contract.name)} WHERE {anyone}"
+        ),
+        "completeness",
+        "error",
+        f"Every row of {contract.name} has {', '.join(names)}.",
+        mend="Rebuild the table from the landing.",
+    )
+
+
 def _column_rules(contract: Contract, column: Column) -> list[Rule]:
-    def rule(rule_id: str, expectation, dimension: Dimension, severity: Severity, says: str) -> Rule:  # type: ignore[no-untyped-def]
+    def rule(rule_id: str, expectation: Expectation, dimension: Dimension, severity: Severity, says: str) -> Rule:
         return Rule(
             f"{column.name}_{rule_id}",
             "clean",
@@ -149,8 +171,9 @@ def _column_rules(contract: Contract, column: Column) -> list[Rule]:
         rules.append(rule("shape", matches(column.name, regex), "validity", severity, says))
     if column.minimum is not None or column.maximum is not None:
         bounds = between(column.name, column.minimum, column.maximum)
-        span = f"{'-∞' if column.minimum is None else column.minimum} to {'∞' if column.maximum is None else column.maximum}"
-        rules.append(rule("in_range", bounds, "validity", "error", f"lies in {span}"))
+        low = "" if column.minimum is None else f" from {column.minimum:g}"
+        high = "" if column.maximum is None else f" up to {column.maximum:g}"
+        rules.append(rule("in_range", bounds, "validity", "error", f"lies in the range{low}{high}"))
     return rules
 
 
@@ -179,7 +202,7 @@ def _rejected(contract: Contract, limits: Limits) -> list[Rule]:
                 severity,  # type: ignore[arg-type]
                 f"At most {limit:.0%} of the rows of each stream's newest load are in quarantine.",
                 table="load",
-                mend=f"SELECT field, reason, count(*) FROM quarantine WHERE target_table = '{contract.name}' GROUP BY ALL.",
+                mend="Count them by field and reason in control.quarantine.",
             )
         )
     return rules

@@ -67,7 +67,9 @@ def _stream_rules(stream: Stream, limits: Limits, zone: str) -> list[Rule]:
     by_need: Severity = "error" if stream.is_required else "warn"
     yaml = f"{stream.source}.yaml"
 
-    def rule(rule_id: str, query: str, dimension: Dimension, severity: Severity, says: str, mend: str) -> Rule:
+    def rule(  # noqa: PLR0917 - read in columns below
+        rule_id: str, query: str, dimension: Dimension, severity: Severity, says: str, mend: str
+    ) -> Rule:
         return Rule(
             rule_id=rule_id,
             gate="landing",
