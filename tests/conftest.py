@@ -13,7 +13,8 @@ import pytest
 SCORED = "minimum_n BIGINT, is_suppressed BOOLEAN, suppression_reason VARCHAR, metric_version VARCHAR, run_id VARCHAR"
 MARTS = {
     "mart_nps": "nps_kind VARCHAR, period_kind VARCHAR, period_start_date DATE, period_end_date DATE, "
-    "breakdown VARCHAR, breakdown_value VARCHAR, n BIGINT, promoters BIGINT, passives BIGINT, detractors BIGINT, nps DOUBLE, "
+    "breakdown VARCHAR, breakdown_value VARCHAR, n BIGINT, promoters BIGINT, passives BIGINT, detractors BIGINT, "
+    "nps DOUBLE, "
     f"standard_error DOUBLE, ci_low DOUBLE, ci_high DOUBLE, {SCORED}",
     "mart_csat": "source VARCHAR, survey_id VARCHAR, question_id VARCHAR, metric VARCHAR, period_kind VARCHAR, "
     "period_start_date DATE, period_end_date DATE, breakdown VARCHAR, breakdown_value VARCHAR, n BIGINT, "
