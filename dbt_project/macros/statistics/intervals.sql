@@ -1,5 +1,5 @@
 {# 97.5 % quantile of the standard normal distribution, for two-sided intervals of 95 %. #}
-{% macro normal_quantile_975() -%}1.959963984540054{%- endmacro %}
+{% macro normal_quantile_975() -%}1.959963984540054e0{%- endmacro %}
 
 {#
     97.5 % quantile of Student's t with so many degrees of freedom: tabled up to 30, beyond by the expansion

@@ -81,6 +81,21 @@ union all
 
 select
     person_id,
+    'purchase' as stage_id,
+    null as touchpoint_id,
+    null as channel,
+    closed_at as entered_at,
+    'opportunity_won' as entry_kind,
+    2 as entry_rank,
+    source,
+    source_id
+from {{ ref('int_opportunity_identified') }}
+where person_id is not null and status = 'won' and closed_at is not null
+
+union all
+
+select
+    person_id,
     stage_id,
     case when channel = 'store' then 'store' else 'checkout' end as touchpoint_id,
     channel,
