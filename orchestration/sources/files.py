@@ -11,6 +11,7 @@ import csv
 import glob
 import gzip
 import hashlib
+import functools
 import io
 import json
 import zipfile
@@ -497,7 +498,7 @@ def _finished(
             else:
                 texts_bad = texts.filter(~readable)
             bad = pl.DataFrame({"_row": numbers.filter(~readable), "text": texts_bad}).select(
-                pl.lit(None, pl.String).alias("_file"), "_row", pl.lit("invalid_event_params").alias("reason"), "text"
+                pl.lit(None, pl.String).alias("_file"), "_row", pl.lit("invalid_nested_value").alias("reason"), "text"
             )
             rejects = bad if rejects is None else pl.concat([rejects, bad])
             flat, numbers = flat.filter(readable), numbers.filter(readable)
@@ -687,8 +688,14 @@ def _decodes(data: bytes, encoding: str) -> bool:
     return encoding != "utf-16" or data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
 
 
+@functools.cache
+def _database(threads: int) -> duckdb.DuckDBPyConnection:
+    return duckdb.connect(":memory:", config={"threads": threads})
+
+
 def _duckdb(request: ReadRequest) -> duckdb.DuckDBPyConnection:
-    connection = duckdb.connect(":memory:", config={"threads": request.settings.duckdb_threads})
+    # A database for each of hundreds of small daily files costs far more than reading them.
+    connection = _database(request.settings.duckdb_threads).cursor()
     connection.execute("SET TimeZone = 'UTC'")
     return connection
 

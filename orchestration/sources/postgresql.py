@@ -233,6 +233,10 @@ class PostgresDatabase:
         statement = sql.SQL("COPY ({}) TO STDOUT (FORMAT csv)").format(query).as_bytes(self._connection)
         libpq = self._connection.pgconn
         with self._errors():
+            # A database without an encoding holds any bytes; as UTF-8 the server would refuse to send them.
+            is_raw = libpq.parameter_status(b"server_encoding") == b"SQL_ASCII"
+            if is_raw:
+                libpq.exec_(b"SET client_encoding = 'SQL_ASCII'")
             # One call of libpq a row, without psycopg's own per-row work.
             started = libpq.exec_(statement)
             if started.status != pq.ExecStatus.COPY_OUT:
@@ -251,6 +255,8 @@ class PostgresDatabase:
             while (ended := libpq.get_result()) is not None:
                 if ended.status == pq.ExecStatus.FATAL_ERROR:
                     raise psycopg.errors.error_from_result(ended, encoding="utf-8")
+            if is_raw:
+                libpq.exec_(b"SET client_encoding = 'UTF8'")
             if rows:
                 yield _parse(b"".join(rows), names)
 
@@ -298,7 +304,7 @@ def _parse(data: bytes, names: list[str]) -> pl.DataFrame:
     try:
         table = _read_csv(data, names)
     except pa.ArrowInvalid:
-        # A database of encoding SQL_ASCII hands out any bytes; what is no UTF-8 is kept as \xNN.
+        # What is no UTF-8 is kept as \xNN.
         table = _read_csv(data.decode("utf-8", "backslashreplace").encode(), names)
     frame = pl.from_arrow(table)
     assert isinstance(frame, pl.DataFrame)

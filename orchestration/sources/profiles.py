@@ -166,7 +166,7 @@ def ga4_rows(connection: duckdb.DuckDBPyConnection, frame: pl.DataFrame) -> tupl
         frame: Top-level columns as text, nested values as JSON text.
 
     Returns:
-        The flat rows in their order, and for each row whether its parameters could be read.
+        The flat rows in their order, and for each row whether its nested values could be read.
     """
     readable = pl.Series([True] * frame.height, dtype=pl.Boolean)
     parts: list[pl.DataFrame] = []
@@ -176,7 +176,9 @@ def ga4_rows(connection: duckdb.DuckDBPyConnection, frame: pl.DataFrame) -> tupl
             readable &= fits
             parts.append(values)
         elif name in _GA4_RECORDS:
-            parts.append(_record(connection, frame[name]))
+            values, fits = _record(connection, frame[name])
+            readable &= fits
+            parts.append(values)
         else:
             parts.append(frame.select(name))
     return pl.concat(parts, how="horizontal"), readable
@@ -201,17 +203,22 @@ def _keyed(connection: duckdb.DuckDBPyConnection, column: pl.Series) -> tuple[pl
     return rows.select("row").join(values, on="row", how="left", maintain_order="left").drop("row"), fits
 
 
-def _record(connection: duckdb.DuckDBPyConnection, column: pl.Series) -> pl.DataFrame:
+def _record(connection: duckdb.DuckDBPyConnection, column: pl.Series) -> tuple[pl.DataFrame, pl.Series]:
     connection.register("_values", column.to_frame("value").to_arrow())
-    found = connection.execute("SELECT json_group_structure(value)::VARCHAR FROM _values WHERE value IS NOT NULL")
+    kinds = connection.execute("SELECT CASE WHEN json_valid(value) THEN json_type(value) END AS kind FROM _values").pl()
+    is_object = kinds["kind"].eq("OBJECT").fill_null(False)
+    fits = is_object | column.is_null()
+    column = pl.select(pl.when(is_object).then(column).alias(column.name)).to_series()
+    connection.register("_values", column.drop_nulls().to_frame("value").to_arrow())
+    found = connection.execute("SELECT json_group_structure(value::JSON)::VARCHAR FROM _values")
     structure = json.loads((found.fetchone() or (None,))[0] or "null")
     if not isinstance(structure, dict) or not structure:
-        return column.to_frame()
+        return column.to_frame(), fits
     flat = _transform(connection, column, json.dumps(_as_text(structure))).to_frame()
     while nested := [name for name, dtype in flat.schema.items() if isinstance(dtype, pl.Struct)]:
         for name in nested:
             flat = flat.with_columns(pl.col(name).name.map_fields(_prefixed(name))).unnest(name)
-    return flat
+    return flat, fits
 
 
 def _prefixed(name: str) -> Callable[[str], str]:
@@ -220,7 +227,9 @@ def _prefixed(name: str) -> Callable[[str], str]:
 
 def _transform(connection: duckdb.DuckDBPyConnection, column: pl.Series, structure: str) -> pl.Series:
     connection.register("_values", column.to_frame("value").to_arrow())
-    table = connection.execute("SELECT json_transform(value, ?) AS value FROM _values", [structure]).to_arrow_table()
+    table = connection.execute(
+        "SELECT CASE WHEN json_valid(value) THEN json_transform(value, ?) END AS value FROM _values", [structure]
+    ).to_arrow_table()
     frame = pl.from_arrow(table)
     assert isinstance(frame, pl.DataFrame)
     return frame["value"].alias(column.name)

@@ -198,7 +198,7 @@ def _window(request: ReadRequest, types: Mapping[str, str]) -> tuple[Window, Any
         and all(name in previous.columns for name in request.config.declared_columns())
     )
     if not is_known or previous is None:
-        return Window(field=cursor.field, settle=cursor.settle), "full"
+        return Window(field=cursor.field, lag=cursor.lag, settle=cursor.settle), "full"
     return Window(cursor.field, previous.cursor_to, cursor.lag, cursor.settle), "incremental"
 
 
