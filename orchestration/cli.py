@@ -1,6 +1,7 @@
 """The few verbs that Dagster's own command line lacks.
 
-``experience init`` makes the home with its key. ``experience nightly`` runs one night in this process and exits 0 when it was published (warnings are printed),
+``experience init`` makes the home with its key. ``experience nightly`` runs one night in this process and exits 0 when
+it was published (warnings are printed),
 1 when a gate blocked or a step failed, 2 when the command cannot run at all. ``experience headlines`` prints the
 numbers of the published version, ``experience releases`` and ``experience roll-back`` show and move it, and
 ``experience quarantine`` lists rejected rows.

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import codecs
 import csv
+import functools
 import glob
 import gzip
 import hashlib
-import functools
 import io
 import json
 import zipfile
