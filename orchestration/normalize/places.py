@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import defaultdict
-from functools import cache, partial
+from functools import cache
 
 import polars as pl
 
@@ -22,6 +22,9 @@ from orchestration.normalize.text import to_simplified
 INVALID_COUNTRY = "invalid_country"
 INVALID_REGION = "invalid_region"
 AMBIGUOUS_REGION = "ambiguous_region"
+
+_CHINESE = ("CN", "HK", "MO", "TW")
+_BETWEEN = "\x1f"
 
 _CHINESE_SUFFIX = re.compile(r"(?:省|市|地区|盟|自治区|自治州|特别行政区)$")
 _LATIN_SUFFIX = re.compile(
@@ -127,25 +130,27 @@ def _chinese_parts(name: str) -> list[str]:
     return parts
 
 
-def read_region(text: str, country: str = "CN") -> tuple[str | None, str | None]:
+def read_region(text: str, country: str | None = None) -> tuple[str | None, str | None]:
     """A code or name of a region to GB/T 2260 (six digits) or ISO 3166-2, or None and the reason.
 
     Args:
         text: Name or code; province and city may stand together, with or without comma or blank.
-        country: ISO 3166-1 alpha-2 of the country the column is about; names are known for CN, elsewhere
-            only ISO 3166-2 codes pass, with or without the country in front.
+        country: ISO 3166-1 alpha-2 of the country the region lies in. Names are known for China (CN, HK, MO, TW); in
+            another country only ISO 3166-2 codes pass, with or without the country in front. None where it is not
+            known: then the short codes that many countries share (SC, 44) are refused.
     """
     upper = unicodedata.normalize("NFKC", text).strip().upper()
+    is_chinese = country in _CHINESE
     if iso := re.fullmatch(r"([A-Z]{2})-([A-Z0-9]{1,3})", upper):
         if iso[1] != "CN":
             return (upper, None) if iso[1].casefold() in _countries() else (None, INVALID_REGION)
-        upper = iso[2]
-    if country != "CN":
+        upper, is_chinese = iso[2], True
+    if country is not None and not is_chinese:
         return (f"{country}-{upper}", None) if re.fullmatch(r"[A-Z0-9]{1,3}", upper) else (None, INVALID_REGION)
     regions = _regions()
     if upper in regions.codes:
         return upper, None
-    if upper in regions.iso:
+    if is_chinese and upper in regions.iso:
         return regions.iso[upper], None
     name = _folded(to_simplified(text))
     found = _named(name)
@@ -165,6 +170,18 @@ def countries(expression: pl.Expr) -> pl.Expr:
     return by_batch(expression, per_value(read_country), outcome_type(pl.String()))
 
 
-def regions(expression: pl.Expr, country: str = "CN") -> pl.Expr:
-    """Text to ``{value: GB/T 2260 or ISO 3166-2, reason}``, each distinct value once."""
-    return by_batch(expression, per_value(partial(read_region, country=country)), outcome_type(pl.String()))
+def _read_pair(pair: str) -> tuple[str | None, str | None]:
+    country, text = pair.split(_BETWEEN, 1)
+    return read_region(text, country or None)
+
+
+def regions(expression: pl.Expr, country: pl.Expr | str | None = None) -> pl.Expr:
+    """Text to ``{value: GB/T 2260 or ISO 3166-2, reason}``, each distinct value once.
+
+    Args:
+        expression: Names or codes.
+        country: ISO 3166-1 alpha-2 the regions lie in, of all or of each row; null where unknown.
+    """
+    lies_in = country if isinstance(country, pl.Expr) else pl.lit(country, dtype=pl.String())
+    pairs = pl.concat_str([lies_in.fill_null(""), expression], separator=_BETWEEN)
+    return by_batch(pairs, per_value(_read_pair), outcome_type(pl.String()))
