@@ -309,6 +309,8 @@ def _journey(points: Sequence[Touchpoint]) -> str:
             for point in sorted(pain, key=lambda point: point.csat.value or 0)
         )
         opening = f"<p>Pain points, CSAT below the journey's as a whole beyond chance:</p><ul>{listed}</ul>"
+    elif sum(point.csat.is_shown for point in points) < 2:
+        opening = "<p>Too few touchpoints have a CSAT to compare them.</p>"
     else:
         opening = "<p>No touchpoint's CSAT lies below the journey's as a whole beyond chance.</p>"
     rows = []
@@ -330,7 +332,7 @@ def _journey(points: Sequence[Touchpoint]) -> str:
         )
         stage = point.stage
     return opening + _table(
-        "Touchpoints by stage with their scores and 95 % intervals",
+        "Touchpoints by stage, from all data so far, with their scores and 95 % intervals",
         (
             ("Stage", ""),
             ("Touchpoint", ""),

@@ -17,6 +17,7 @@ from pathlib import Path
 import duckdb
 import polars as pl
 import pytest
+import sqlalchemy
 
 from orchestration.contracts import CONTROL
 from orchestration.settings import Settings
@@ -216,6 +217,19 @@ def test_catalogue_and_file_name_stay_the_same(settings):
         assert read(path, "SELECT current_database(), count(*) FROM marts.main.fct_order") == [("marts", 5000)]
 
 
+def test_bi_tools_read_through_sqlalchemy(settings):
+    write_marts(settings, 1)
+    run(settings, "run-1")
+    path = settings.serving_dir / "current" / "marts.duckdb"
+    engine = sqlalchemy.create_engine(f"duckdb:///{path}?access_mode=read_only", poolclass=sqlalchemy.pool.NullPool)
+    for number in (1, 2):
+        with engine.connect() as connection:
+            assert connection.execute(sqlalchemy.text("SELECT max(generation) FROM fct_order")).scalar() == number
+            assert "fct_order" in sqlalchemy.inspect(connection).get_table_names()
+        write_marts(settings, number + 1)
+        run(settings, f"run-{number + 1}")
+
+
 def test_published_files_cannot_be_written(settings):
     write_marts(settings, 1)
     release = run(settings, "run-1")
@@ -258,9 +272,9 @@ def test_control_tables_come_from_frames_or_from_the_control_folder(settings):
         pl.DataFrame([load_row(f"kept-{number}")]).write_parquet(folder / f"{number}.parquet")
     release = run(settings, "run-2")
     assert read(release.marts_path, "SELECT run_id FROM load") == [("kept-1",), ("kept-2",)]
-    assert dict(read(release.marts_path, "SELECT column_name, data_type FROM duckdb_columns() WHERE table_name='load'"))[
-        "extracted_at"
-    ] == ("TIMESTAMP")
+    assert dict(
+        read(release.marts_path, "SELECT column_name, data_type FROM duckdb_columns() WHERE table_name='load'")
+    )["extracted_at"] == ("TIMESTAMP")
 
 
 def test_changes_that_a_killed_writer_left_in_the_wal_are_published(settings):
