@@ -1,10 +1,9 @@
 """The few verbs that Dagster's own command line lacks.
 
-``experience init`` makes the home with its key. ``experience nightly`` runs one night in this process and exits 0 when
-it was published (warnings are printed),
-1 when a gate blocked or a step failed, 2 when the command cannot run at all. ``experience headlines`` prints the
-numbers of the published version, ``experience releases`` and ``experience roll-back`` show and move it, and
-``experience quarantine`` lists rejected rows.
+``init`` makes the home with its key. ``nightly`` runs one night in this process and exits 0 when it was published
+(warnings are printed), 1 when a gate blocked or a step failed, 2 when the command cannot run at all. ``headlines``
+prints the numbers of the published version, ``releases`` and ``roll-back`` show and move it, ``quarantine`` lists
+rejected rows.
 """
 
 from __future__ import annotations
@@ -23,6 +22,7 @@ from orchestration.settings import Settings, SettingsError, make_hmac_key
 EXIT_PUBLISHED = 0
 EXIT_BLOCKED = 1
 EXIT_CANNOT_RUN = 2
+PUBLISHED_OP = "published__release"
 PID_TAG = "experience/pid"
 
 
@@ -35,7 +35,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="experience", description="The experience warehouse.")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("init", help="make the warehouse's home with a key for pseudonyms")
-    commands.add_parser("nightly", help="run one night here and now; non-zero when a gate blocked")
+    night = commands.add_parser("nightly", help="run one night here and now; non-zero when a gate blocked")
+    night.add_argument(
+        "--accept-drop",
+        action="append",
+        default=[],
+        metavar="TABLE",
+        help="publish although TABLE vanished or lost more than half of its rows; may be given more than once",
+    )
     commands.add_parser("headlines", help="print the headline numbers of the published version")
     commands.add_parser("releases", help="list the published versions")
     back = commands.add_parser("roll-back", help="make an older published version the current one")
@@ -50,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 made = "made" if make_hmac_key(settings.home) else "there already"
                 print(f"{settings.home}: key for pseudonyms {made}")
             case "nightly":
-                return nightly(settings)
+                return nightly(settings, accept_drops=options.accept_drop)
             case "headlines":
                 print(_headlines(settings))
             case "releases":
@@ -64,10 +71,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (CannotRunError, SettingsError) as error:
         print(f"experience: {error}", file=sys.stderr)
         return EXIT_CANNOT_RUN
+    except RuntimeError as error:
+        if not _is_about_releases(error):
+            raise
+        print(f"experience: {error}", file=sys.stderr)
+        return EXIT_CANNOT_RUN
     return EXIT_PUBLISHED
 
 
-def nightly(settings: Settings) -> int:
+def _is_about_releases(error: RuntimeError) -> bool:
+    from orchestration.report.build import MartError
+    from orchestration.warehouse.publish import PublishError
+
+    return isinstance(error, PublishError | MartError)
+
+
+def nightly(settings: Settings, accept_drops: Sequence[str] = ()) -> int:
     """Run the job ``nightly`` in this process on the Dagster instance of ``DAGSTER_HOME``.
 
     Raises:
@@ -90,7 +109,10 @@ def nightly(settings: Settings) -> int:
                 instance=instance,
                 raise_on_error=False,
                 tags={PID_TAG: str(os.getpid())},
-                run_config={"loggers": {"console": {"config": {"log_level": "ERROR"}}}},
+                run_config={
+                    "loggers": {"console": {"config": {"log_level": "ERROR"}}},
+                    "ops": {PUBLISHED_OP: {"config": {"accept_drops": list(accept_drops)}}},
+                },
             )
         summary = _Summary(result)
         print(summary.text(settings, time.perf_counter() - started))

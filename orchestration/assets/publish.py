@@ -1,12 +1,11 @@
 """The published release: the gates' verdict on the whole night, the report, and the swap that readers see."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 import dagster as dg
 import polars as pl
+from pydantic import Field
 
 from data_quality.gate import Rule, decide
 from orchestration.assets.dbt import WRITER_POOL
@@ -17,6 +16,14 @@ from orchestration.warehouse.control import Control
 from orchestration.warehouse.publish import publish
 
 DEADLINE_HOUR = 6
+
+
+class PublishConfig(dg.Config):
+    """What an operator may say to one run."""
+
+    accept_drops: list[str] = Field(
+        default=[], description="Published tables that may vanish or lose more than half of their rows this time."
+    )
 
 
 def publish_asset(
@@ -48,7 +55,7 @@ def publish_asset(
             timezone=settings.business_timezone,
         ),
     )
-    def _publish(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+    def _publish(context: dg.AssetExecutionContext, config: PublishConfig) -> dg.MaterializeResult:
         now = clock()
         control = Control(settings.control_dir)
         results = control.scan("check_result").filter(pl.col("run_id") == context.run_id).collect()
@@ -61,7 +68,13 @@ def publish_asset(
             .to_list()
         )
         page = build_report(
-            settings.marts_path, decision=decision, checks=results, loads=loads, now=now, run_id=context.run_id
+            settings.marts_path,
+            decision=decision,
+            checks=results,
+            loads=loads,
+            now=now,
+            run_id=context.run_id,
+            timezone=settings.business_timezone,
         )
         release = publish(
             settings,
@@ -70,6 +83,7 @@ def publish_asset(
             decision=decision,
             extra_files={"report.html": page.encode()},
             stale_sources=stale,
+            accept_drops=config.accept_drops,
         )
         return dg.MaterializeResult(
             metadata={
