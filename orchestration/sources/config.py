@@ -188,7 +188,8 @@ class StreamConfig(StrictModel):
     @property
     def config_hash(self) -> str:
         """Hash of what decides how the stream is read and landed; a change of it reads everything again."""
-        origin = self.origin.model_dump(mode="json") if isinstance(self.origin, BaseModel) else self.origin
+        left_out = set(getattr(self.origin, "NOT_READING", ()))
+        origin = self.origin.model_dump(mode="json", exclude=left_out)
         parts = {
             "from": origin,
             "cursor": self.cursor.field if self.cursor else None,

@@ -19,7 +19,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO, ClassVar, Literal
 
 import duckdb
 import polars as pl
@@ -61,7 +61,7 @@ _FORMATS = {
 }
 _MAGIC = {b"\x1f\x8b": "gz", b"PK\x03\x04": "zip", b"PK\x05\x06": "zip", b"\x28\xb5\x2f\xfd": "zst"}
 _COMPRESSED_ENDINGS = {".gz": "gz", ".zip": "zip", ".zst": "zst"}
-_TRIED_ENCODINGS = ("utf-16", "gb18030", "big5", "shift_jis", "cp1252", "latin-1")
+_TRIED_ENCODINGS = ("utf-16", "utf-16-le", "gb18030", "big5", "shift_jis", "cp1252", "latin-1")
 
 
 class FilesOrigin(StrictModel):
@@ -81,6 +81,9 @@ class FilesOrigin(StrictModel):
         compression: ``auto`` by content; ``none``, ``gz``, ``zip`` (one file inside), ``zst``.
         on_missing: Whether no file at all is an error or nothing new.
     """
+
+    NOT_READING: ClassVar[frozenset[str]] = frozenset({"path", "on_missing"})
+    """Keys that choose files and do not change how one is read."""
 
     path: str
     format: Literal["csv", "jsonl", "parquet"] | None = None
@@ -281,10 +284,13 @@ def _csv_rows(
         ),
     }
     record = 1
+    skipped: set[int] = set()
     try:
         for found in pa_csv.open_csv(pa.PythonFile(source, mode="r"), **options):
             rows = _from_arrow(pa.Table.from_batches([found]))
-            numbers, record = _numbers(rows.height, record, {number for number, _, _ in bad})
+            # A block may end with rejected records: they count for the next one too.
+            skipped = {number for number in skipped if number >= record} | {number for number, _, _ in bad}
+            numbers, record = _numbers(rows.height, record, skipped)
             yield Batch(rows.with_columns(numbers), _rejects(bad))
             bad.clear()
     except pa.ArrowInvalid as error:
@@ -683,8 +689,10 @@ def _decompressed(request: ReadRequest, origin: FilesOrigin, path: Path, file: B
 def _decodes(data: bytes, encoding: str) -> bool:
     try:
         codecs.getincrementaldecoder(encoding)("strict").decode(data)
-    except UnicodeDecodeError:
+    except UnicodeError:
         return False
+    if encoding == "utf-16-le":
+        return b"\0" in data
     return encoding != "utf-16" or data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
 
 
