@@ -36,10 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     home = given.home or Settings.from_environment().home
     folder = home / "sample"
     try:
-        if given.nights:
-            sample = next_night(folder, given.nights)
-        else:
-            sample = _write(folder, given)
+        sample = next_night(folder, given.nights) if given.nights else _write(folder, given)
     except SampleError as error:
         sys.stderr.write(f"sample: {error}\n")
         return 2

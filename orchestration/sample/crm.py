@@ -14,7 +14,6 @@ import numpy as np
 import polars as pl
 
 from orchestration.sample import vocabulary as words
-from orchestration.sample.files import replace_file
 from orchestration.sample.world import (
     DUPLICATE_KINDS,
     HOUR,
@@ -173,7 +172,9 @@ def contact_records(world: World) -> pl.DataFrame:
         other_phone=pl.Series(other_phone),
         own=pl.Series(own),
         typo=pl.Series(variant == kinds["typo"]),
-        second_phone=("+86199" + pl.Series((np.arange(n) * 7_368_787 + 1234) % 100_000_000).cast(pl.String).str.zfill(8)),
+        second_phone=(
+            "+86199" + pl.Series((np.arange(n) * 7_368_787 + 1234) % 100_000_000).cast(pl.String).str.zfill(8)
+        ),
         country_name=_spelled(place, spelling, "country"),
         province=_spelled(place, spelling // 2, "region"),
         city_name=_spelled(place, spelling // 3, "city"),
@@ -436,7 +437,7 @@ def write_crm(path: Path, tables: dict[str, pl.DataFrame]) -> None:
         connection.commit()
     finally:
         connection.close()
-    replace_file(partial, path)
+    partial.replace(path)
 
 
 def planted(world: World, as_of: date, contacts: pl.DataFrame) -> dict[str, int]:

@@ -6,7 +6,6 @@ Does not belong here: what stands in them.
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +28,3 @@ def write_bytes(path: Path, content: bytes) -> bool:
 def write_json(path: Path, value: Any) -> bool:
     """Write a small JSON document for people to read."""
     return write_bytes(path, (json.dumps(value, ensure_ascii=False, indent=2, sort_keys=True) + "\n").encode())
-
-
-def replace_file(partial: Path, path: Path) -> None:
-    """Put a finished file in its place."""
-    os.replace(partial, path)

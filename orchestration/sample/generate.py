@@ -3,8 +3,9 @@
 Belongs here: which files there are, and playing further nights. Does not belong here: what happens in the world
 (``world``), what a system writes (``crm``, ``web``, ``survey``, ``support``), what is true (``truth``).
 
-The world is fixed by its configuration; ``as_of`` only decides what is known. Daily files appear once and stay;
-the CRM is rewritten whole, survey and invitation months while something in them changes.
+The world is fixed by its configuration; ``as_of`` only decides what is known. Daily files of web
+events appear once and stay; the CRM is rewritten whole; survey, invitation and support months are written again while
+something in them changes.
 """
 
 from __future__ import annotations
@@ -164,7 +165,7 @@ def write_world(folder: Path, config: WorldConfig, as_of: date, *, world: World 
         "survey": survey.planted(responses),
         "support": truth.support_planted(world, as_of),
     }
-    _write_truth(folder / "truth", world, as_of, responses, files.drop("is_new"), planted)
+    _write_truth(folder / "truth", world, as_of, responses=responses, files=files.drop("is_new"), planted=planted)
     write_json(
         folder / WORLD_FILE,
         {
@@ -198,6 +199,7 @@ def _write_truth(
     folder: Path,
     world: World,
     as_of: date,
+    *,
     responses: pl.DataFrame,
     files: pl.DataFrame,
     planted: dict[str, dict[str, int]],

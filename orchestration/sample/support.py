@@ -1,11 +1,13 @@
-"""The help desk's incremental exports: JSON Lines a day, of tickets changed that day and of what happened to them.
+"""The help desk's incremental exports: JSON Lines a month, each night adding the tickets changed that day.
+
+A ticket stands in them once for each day on which it changed, in the state at that day's end.
 
 Belongs here: the export's shape. Does not belong here: who complains and how it ends (``world``).
 """
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 
 import polars as pl
@@ -59,7 +61,9 @@ def tickets_at(world: World, as_of: date) -> pl.DataFrame:
 def _in_state(tickets: pl.DataFrame, cut: pl.Expr) -> pl.DataFrame:
     """Each ticket as it was known right before ``cut``: later instants never come."""
     names = ["opened_us", *[change[0] for change in _CHANGES[1:]], "deleted_us"]
-    known = tickets.with_columns([pl.when(pl.col(name) < cut).then(name).otherwise(NEVER).alias(name) for name in names])
+    known = tickets.with_columns(
+        [pl.when(pl.col(name) < cut).then(name).otherwise(NEVER).alias(name) for name in names]
+    )
     status = pl.lit("new")
     for column, _, _, after, _ in _CHANGES[1:]:
         status = pl.when(pl.col(column) < NEVER).then(pl.lit(after)).otherwise(status)
@@ -78,7 +82,7 @@ def _ticket_table(world: World, tickets: pl.DataFrame) -> pl.DataFrame:
 
     return (
         tickets.join(people, on="person", how="left", maintain_order="left")
-        .sort("updated_us", "ticket")
+        .sort("day", "updated_us", "ticket")
         .select(
             "day",
             id="ticket",
@@ -103,12 +107,12 @@ def _ticket_table(world: World, tickets: pl.DataFrame) -> pl.DataFrame:
 
 
 def write_support(world: World, folder: Path, first: date, last: date) -> list[str]:
-    """Write the exports of the days from ``first`` to ``last``; a day on which nothing happened has no file.
+    """Write the exports of the days from ``first`` to ``last``, one file a month to which each night adds its rows.
 
     Returns:
-        The names of the files written.
+        The names of the files that changed.
     """
-    low, high = ((day - date(1970, 1, 1)).days for day in (first, last))
+    low, high = ((day - date(1970, 1, 1)).days for day in (first.replace(day=1), last))
     on_days = pl.col("day").is_between(low, high)
     events = ticket_events(world).with_columns(day=(pl.col("at_us") + UTC_OFFSET) // DAY).filter(on_days)
     gone = world.tickets.filter(pl.col("deleted_us") < NEVER).select(
@@ -130,9 +134,9 @@ def write_support(world: World, folder: Path, first: date, last: date) -> list[s
     }
     written = []
     for name, table in tables.items():
-        for (number,), rows in sorted(table.partition_by("day", as_dict=True, include_key=False).items()):
-            day = date(1970, 1, 1) + timedelta(days=int(number))
-            path = folder / f"{name}_{day:%Y%m%d}.jsonl"
-            write_bytes(path, rows.write_ndjson().encode())
-            written.append(path.name)
+        monthly = table.with_columns(month=pl.col("day").cast(pl.Int32).cast(pl.Date).dt.strftime("%Y%m")).drop("day")
+        for (month,), rows in sorted(monthly.partition_by("month", as_dict=True, include_key=False).items()):
+            path = folder / f"{name}_{month}.jsonl"
+            if write_bytes(path, rows.write_ndjson().encode()):
+                written.append(path.name)
     return written

@@ -193,7 +193,11 @@ def _answers(world: World, rng: Generator) -> pl.DataFrame:
         channel=pl.when(pl.col("invite_channel").is_null())
         .then(pl.lit("anonymous"))
         .otherwise(pl.col("invite_channel").replace_strict(dict(enumerate(INVITE_CHANNELS)), return_dtype=pl.String)),
-        language=pl.when("western").then(pl.lit("EN")).when(pl.Series(hinted)).then(pl.lit("ZH-T")).otherwise(pl.lit("ZH-S")),
+        language=pl.when("western")
+        .then(pl.lit("EN"))
+        .when(pl.Series(hinted))
+        .then(pl.lit("ZH-T"))
+        .otherwise(pl.lit("ZH-S")),
         agent=pick(words.USER_AGENTS, user % len(words.USER_AGENTS)),
         address=pl.lit("10.") + address + ".7",
         score=score,
@@ -343,9 +347,7 @@ def survey_at(world: World, as_of: date, records: pl.DataFrame | None = None) ->
         is_resumed=completed,
         end_us=pl.when(completed).then("final_us").otherwise("end_us"),
         recorded_us=pl.when(completed).then(pl.col("final_us") + SECOND).otherwise("recorded_us"),
-        duration=pl.when(completed)
-        .then((pl.col("final_us") - pl.col("start_us")) // SECOND)
-        .otherwise("duration"),
+        duration=pl.when(completed).then((pl.col("final_us") - pl.col("start_us")) // SECOND).otherwise("duration"),
     )
 
 
@@ -410,8 +412,9 @@ def _table(world: World, rows: pl.DataFrame, survey: int) -> pl.DataFrame:
         "userAgent": pl.col("agent"),
     }
     comment = pl.when(finished).then("comment").otherwise(pl.lit(""))
+    values: dict[str, pl.Expr | pl.Series] = {}
     if survey == 0:
-        values = {"QID1_NPS_GROUP": group, "QID1": score, "QID4_TEXT": comment}
+        values |= {"QID1_NPS_GROUP": group, "QID1": score, "QID4_TEXT": comment}
         values["QID2"] = pl.when(shows_items).then("csat").otherwise(pl.lit(""))
         for position, item in enumerate(ITEMS, start=1):
             shown = shows_items if position <= 5 else finished
@@ -419,12 +422,12 @@ def _table(world: World, rows: pl.DataFrame, survey: int) -> pl.DataFrame:
     else:
         references = pl.concat([world.tickets["ticket"], world.orders["order"]])
         is_order = pl.col("touchpoint").is_in([4, 9])
-        position = pl.col("reference") + pl.when(is_order).then(world.tickets.height).otherwise(0)
-        values = {
+        record = pl.col("reference") + pl.when(is_order).then(world.tickets.height).otherwise(0)
+        values |= {
             "touchpoint": pl.col("touchpoint").replace_strict(
                 dict(enumerate(words.TOUCHPOINTS)), default="", return_dtype=pl.String
             ),
-            "reference_id": references.gather(rows.select(position).to_series().cast(pl.UInt32)),
+            "reference_id": references.gather(rows.select(record).to_series().cast(pl.UInt32)),
             "QID1": pl.when(shows_items).then("csat").otherwise(pl.lit("")),
             "QID2": pl.when(shows_items).then("ces").otherwise(pl.lit("")),
             "QID3_NPS_GROUP": group,

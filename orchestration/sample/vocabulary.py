@@ -8,23 +8,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-FAMILY_NAMES = tuple(
-    pair.split(":")
-    for pair in (
-        "王:Wang 李:Li 张:Zhang 刘:Liu 陈:Chen 杨:Yang 黄:Huang 赵:Zhao 吴:Wu 周:Zhou 徐:Xu 孙:Sun 马:Ma 朱:Zhu 胡:Hu "
-        "郭:Guo 何:He 高:Gao 林:Lin 罗:Luo 郑:Zheng 梁:Liang 谢:Xie 宋:Song 唐:Tang 许:Xu 韩:Han 冯:Feng 邓:Deng 曹:Cao"
-    ).split()
+# fmt: off
+FAMILY_NAMES = (
+    ("王", "Wang"), ("李", "Li"), ("张", "Zhang"), ("刘", "Liu"), ("陈", "Chen"), ("杨", "Yang"), ("黄", "Huang"),
+    ("赵", "Zhao"), ("吴", "Wu"), ("周", "Zhou"), ("徐", "Xu"), ("孙", "Sun"), ("马", "Ma"), ("朱", "Zhu"),
+    ("胡", "Hu"), ("郭", "Guo"), ("何", "He"), ("高", "Gao"), ("林", "Lin"), ("罗", "Luo"), ("郑", "Zheng"),
+    ("梁", "Liang"), ("谢", "Xie"), ("宋", "Song"), ("唐", "Tang"), ("许", "Xu"), ("韩", "Han"), ("冯", "Feng"),
+    ("邓", "Deng"), ("曹", "Cao"),
 )
+# fmt: on
 """Chinese family names as written and in pinyin."""
-GIVEN_NAMES = tuple(
-    pair.split(":")
-    for pair in (
-        "伟:Wei 芳:Fang 娜:Na 敏:Min 静:Jing 丽:Li 强:Qiang 磊:Lei 军:Jun 洋:Yang 勇:Yong 艳:Yan 杰:Jie 涛:Tao 明:Ming "
-        "超:Chao 秀英:Xiuying 霞:Xia 平:Ping 刚:Gang 桂英:Guiying 建华:Jianhua 婷婷:Tingting 浩然:Haoran 子涵:Zihan "
-        "雨欣:Yuxin 梓萱:Zixuan 思远:Siyuan 晓东:Xiaodong 雪梅:Xuemei 志强:Zhiqiang 海燕:Haiyan 国庆:Guoqing 佳怡:Jiayi "
-        "俊杰:Junjie 文博:Wenbo 一诺:Yinuo 欣怡:Xinyi 宇轩:Yuxuan 博文:Bowen"
-    ).split()
+# fmt: off
+GIVEN_NAMES = (
+    ("伟", "Wei"), ("芳", "Fang"), ("娜", "Na"), ("敏", "Min"), ("静", "Jing"), ("丽", "Li"), ("强", "Qiang"),
+    ("磊", "Lei"), ("军", "Jun"), ("洋", "Yang"), ("勇", "Yong"), ("艳", "Yan"), ("杰", "Jie"), ("涛", "Tao"),
+    ("明", "Ming"), ("超", "Chao"), ("秀英", "Xiuying"), ("霞", "Xia"), ("平", "Ping"), ("刚", "Gang"),
+    ("桂英", "Guiying"), ("建华", "Jianhua"), ("婷婷", "Tingting"), ("浩然", "Haoran"), ("子涵", "Zihan"),
+    ("雨欣", "Yuxin"), ("梓萱", "Zixuan"), ("思远", "Siyuan"), ("晓东", "Xiaodong"), ("雪梅", "Xuemei"),
+    ("志强", "Zhiqiang"), ("海燕", "Haiyan"), ("国庆", "Guoqing"), ("佳怡", "Jiayi"), ("俊杰", "Junjie"),
+    ("文博", "Wenbo"), ("一诺", "Yinuo"), ("欣怡", "Xinyi"), ("宇轩", "Yuxuan"), ("博文", "Bowen"),
 )
+# fmt: on
 WESTERN_FAMILY_NAMES = (
     *("Smith", "Müller", "Jones", "Brown", "Schmidt", "Taylor", "Weber", "Wilson", "Fischer", "Evans", "O'Neill"),
     *("Wagner", "Roberts", "Becker", "Walker", "Hoffmann", "White", "Schäfer", "Green", "Koch"),
@@ -33,7 +37,17 @@ WESTERN_GIVEN_NAMES = (
     *("Emma", "Paul", "Olivia", "Lukas", "Sophie", "James", "Anna", "Jörg", "Grace", "Felix", "Chloé", "Thomas"),
     *("Mia", "Daniel", "Laura", "Simon", "Julia", "Peter", "Sarah", "Max"),
 )
-NAME_TYPOS = {"伟": "玮", "芳": "方", "静": "婧", "丽": "莉", "强": "強", "涛": "濤", "明": "铭", "杰": "洁", "英": "瑛"}
+NAME_TYPOS = {
+    "伟": "玮",
+    "芳": "方",
+    "静": "婧",
+    "丽": "莉",
+    "强": "強",
+    "涛": "濤",
+    "明": "铭",
+    "杰": "洁",
+    "英": "瑛",
+}
 """Characters that a clerk mistakes for one another."""
 
 MAIL_DOMAINS = ("example.com", "mail.example.com", "example.org", "example.net", "mail.example.org")
@@ -176,7 +190,11 @@ COMMENTS_EN = {
     ),
 }
 COMMENTS_HINTED = {
-    "good": ("客服的態(tài)度很好,響應(yīng)及時", "整體體驗(yàn)不錯,會推薦給朋友", "產(chǎn)品質(zhì)量很好,配送速度也快"),
+    "good": (
+        "客服的態(tài)度很好,響應(yīng)及時",
+        "整體體驗(yàn)不錯,會推薦給朋友",
+        "產(chǎn)品質(zhì)量很好,配送速度也快",
+    ),
     "fair": ("體驗(yàn)一般,希望優(yōu)化搜索", "頁面有點(diǎn)複雜,找不到訂單"),
     "poor": ("客服響應(yīng)太慢,問題沒有解決", "退貨過程太麻煩,體驗(yàn)很差", "實(shí)物與描述不符,很失望"),
 }

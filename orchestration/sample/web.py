@@ -162,7 +162,9 @@ def _page_parameters() -> list[str]:
                     utm = ""
                     if name == "landing" and not traffic.campaign.startswith("("):
                         location = f"/campaign/{traffic.campaign}"
-                        utm = f"?utm_source={traffic.source}&utm_medium={traffic.medium}&utm_campaign={traffic.campaign}"
+                        utm = (
+                            f"?utm_source={traffic.source}&utm_medium={traffic.medium}&utm_campaign={traffic.campaign}"
+                        )
                     shown = title.format(product=product)
                     parts = [_text("page_location", f"https://{host}{location}{utm}"), _text("page_title", shown)]
                     if name == "landing" and traffic.referrer:
@@ -314,9 +316,7 @@ class _Draft:
                 "agent_json": device["agent_json"],
                 "tail": device["tail"],
                 "cookie": device["cookie"],
-                "user": pl.select(
-                    pl.when(pl.Series(event["known"])).then(device["login"]).otherwise(None)
-                ).to_series(),
+                "user": pl.select(pl.when(pl.Series(event["known"])).then(device["login"]).otherwise(None)).to_series(),
                 "product": pl.Series(words.PRODUCTS).gather(pl.Series(event["product"].astype(np.uint32))),
                 "order": self.order_ids.gather(pl.Series(np.maximum(order, 0).astype(np.uint32))),
                 "amount": self.amounts.gather(pl.Series(np.maximum(order, 0).astype(np.uint32))),
@@ -348,9 +348,7 @@ class _Draft:
             pl.col("agent_json"),
             pl.when("has_engagement").then(_fill(_LAST_INTEGER, "engagement")).otherwise(pl.lit("")),
             pl.when(item).then(_fill(_LAST_TEXT, "product")).otherwise(pl.lit("")),
-            pl.when(bought)
-            .then(_fill(_LAST_VALUE, pl.col("order"), value))
-            .otherwise(pl.lit("")),
+            pl.when(bought).then(_fill(_LAST_VALUE, pl.col("order"), value)).otherwise(pl.lit("")),
             pl.lit("],"),
             pl.when(bought)
             .then(_fill('"ecommerce":{"transaction_id":"@","purchase_revenue":@},', pl.col("order"), value))

@@ -34,6 +34,7 @@ MAX_ORDERS = 8
 
 BASE_CUSTOMERS = 2000
 BASE_PROSPECTS = 1500
+BASE_ROBOTS = 40
 BASE_ACCOUNTS = 80
 BASE_OPPORTUNITIES = 260
 
@@ -84,7 +85,7 @@ class WorldConfig:
         """Random numbers of one part of the world."""
         return np.random.default_rng([self.seed, zlib.crc32(part.encode()), *extra])
 
-    def size(self, base: int, minimum: int = 1) -> int:
+    def size(self, base: float, minimum: int = 1) -> int:
         """``base`` rows at scale 1, at this scale."""
         return max(minimum, round(base * self.scale))
 
@@ -125,7 +126,7 @@ def build_world(config: WorldConfig) -> World:
     orders = _orders_frame(config, people, experience, contacts)
     tickets = _tickets_frame(config, people, experience, contacts)
     devices, sessions = _visits(config, people, experience)
-    invitations, responses = _surveys(config, people, experience, contacts, orders, tickets)
+    invitations, responses = _surveys(config, people, experience, contacts=contacts, orders=orders, tickets=tickets)
     return World(
         config,
         people.frame(),
@@ -189,7 +190,7 @@ class _People:
     def __init__(self, config: WorldConfig) -> None:
         rng = config.generator("people")
         span = config.days + HORIZON_DAYS
-        n = config.size(BASE_CUSTOMERS * (0.3 + 0.7 * span / config.days), 40)  # type: ignore[arg-type]
+        n = config.size(BASE_CUSTOMERS * (0.3 + 0.7 * span / config.days), 40)
         start = midnight_us(config.start_date)
         old = rng.random(n) < 0.3 * config.days / (0.3 * config.days + 0.7 * span)
         arrival = np.where(old, start - (30 + 870 * rng.random(n)) * DAY, start + span * DAY * rng.random(n))
@@ -251,7 +252,9 @@ class _People:
             full_name=pl.when("western").then("western_name").otherwise("han"),
             latin_name=pl.when("western").then("western_name").otherwise("pinyin"),
         )
-        ascii_name = frame["latin_name"].str.to_lowercase().str.replace_many(["ü", "ö", "ä", "é"], ["ue", "oe", "ae", "e"])
+        ascii_name = (
+            frame["latin_name"].str.to_lowercase().str.replace_many(["ü", "ö", "ä", "é"], ["ue", "oe", "ae", "e"])
+        )
         frame = frame.with_columns(
             email=ascii_name.str.replace_all(r"[^a-z]+", ".") + frame["number"].cast(pl.String) + "@" + frame["domain"]
         )
@@ -492,7 +495,7 @@ def _business(config: WorldConfig, people: _People) -> tuple[pl.DataFrame, pl.Da
         }
     )
     members = people.is_business.nonzero()[0]
-    m = config.size(BASE_OPPORTUNITIES * (config.days + HORIZON_DAYS) / config.days, 6)  # type: ignore[arg-type]
+    m = config.size(BASE_OPPORTUNITIES * (config.days + HORIZON_DAYS) / config.days, 6)
     person = members[rng.integers(0, len(members), m)] if len(members) else np.zeros(m, dtype=np.int64)
     earliest = np.maximum(people.created[person], start)
     created = daytime(rng, earliest + (rng.random(m) * np.maximum(end - earliest, DAY)).astype(np.int64))
@@ -569,165 +572,164 @@ TICKET_CHANNELS = ("web", "app", "chat", "phone", "email")
 ORDER_CHANNELS = ("web", "app", "store", "wechat", "phone")
 
 
+class _Devices:
+    """Who visits on what: the devices of customers, of prospects and of robots, in that order."""
+
+    def __init__(self, config: WorldConfig, people: _People, rng: Generator) -> None:
+        longer = (config.days + HORIZON_DAYS) / config.days
+        self.start, self.end = midnight_us(config.start_date), cut_us(config.last_date)
+        self.prospects = config.size(BASE_PROSPECTS * longer, 20)
+        self.robots = config.size(BASE_ROBOTS * longer, 3)
+        n, prospects = people.n, np.arange(self.prospects)
+        count = np.where(people.offline, 0, 1 + choose(rng, [0.6, 0.3, 0.1], n))
+        self.first_robot = int(count.sum()) + self.prospects
+        self.count = np.concatenate([count, np.ones(self.prospects, np.int64)])
+        self.first = np.concatenate([np.cumsum(count) - count, count.sum() + prospects])
+        owner = np.concatenate([np.repeat(np.arange(n), count), n + prospects, np.full(self.robots, -1)])
+        d = len(owner)
+        ordinal = np.arange(d) - np.concatenate([self.first, np.zeros(1, np.int64)])[owner]
+        self.is_app = (owner >= 0) & (owner < n) & (ordinal == 1) & (rng.random(d) < 0.6)
+        kind = choose(rng, [device[3] for device in words.DEVICES], d)
+        seen = daytime(rng, self.start + rng.random(self.prospects) * (self.end - self.start - DAY))
+        self.arrival = np.concatenate([people.arrival, seen])
+        touched = np.where(owner >= 0, self.arrival[np.maximum(owner, 0)], self.start)
+        places = np.concatenate(
+            [people.place, choose(rng, [spot.weight for spot in words.PLACES], self.prospects), [0]]
+        )
+        traffic = np.concatenate([people.traffic, choose(rng, _traffic_weights(), self.prospects), [0]])
+        # Unlike for all devices: the step and the prime modulus have no common factor.
+        cookie = 100_000_000 + (np.arange(d) * 2_654_435_761 + config.seed * 7_919) % 1_999_999_973
+        self.frame = pl.DataFrame(
+            {
+                "device": np.arange(d),
+                "owner": owner,
+                "cookie": pl.Series(cookie).cast(pl.String) + "." + pl.Series(touched // SECOND).cast(pl.String),
+                "is_app": self.is_app,
+                "kind": np.where(self.is_app, np.minimum(kind, 1), kind),
+                "place": places[owner],
+                "first_touch_us": touched,
+                "traffic": traffic[owner],
+                "robot": np.where(owner < 0, rng.integers(0, len(words.BOT_AGENTS), d), -1),
+            }
+        )
+
+    def choose(self, rng: Generator, who: np.ndarray, prefers_app: np.ndarray) -> Ints:
+        """A device of each owner: mostly the first, the app's where one is preferred and there."""
+        ordinal = np.minimum(choose(rng, [0.65, 0.25, 0.1], len(who)), self.count[who] - 1)
+        second = np.minimum(self.first[who] + 1, len(self.is_app) - 1)
+        has_app = self.is_app[second] & (self.count[who] > 1)
+        return self.first[who] + np.where(prefers_app & has_app, 1, ordinal)
+
+
+class _Diary:
+    """Collects visits; those outside the window or of people without a device do not happen."""
+
+    def __init__(self, devices: _Devices, rng: Generator) -> None:
+        self.devices, self.rng = devices, rng
+        self.visits: list[dict[str, np.ndarray]] = []
+
+    def add(
+        self, kind: int, who: np.ndarray, at: np.ndarray, *, app: np.ndarray | None = None, **more: np.ndarray
+    ) -> None:
+        """Visits of ``who`` (owners of devices) beginning ``at``; ``more`` are session columns that are not default."""
+        happens = (at >= self.devices.start) & (at < self.devices.end) & (self.devices.count[who] > 0)
+        prefers_app = np.zeros(int(happens.sum()), dtype=bool) if app is None else app[happens]
+        device = self.devices.choose(self.rng, who[happens], prefers_app)
+        self.write(kind, who[happens], device, at[happens], {name: values[happens] for name, values in more.items()})
+
+    def write(
+        self, kind: int, who: np.ndarray, device: np.ndarray, at: np.ndarray, more: dict[str, np.ndarray]
+    ) -> None:
+        n = len(who)
+        visit = {
+            "kind": np.full(n, kind),
+            "owner": who,
+            "device": device,
+            "start_us": at,
+            "logs_in": np.zeros(n, dtype=bool),
+            "signs_up": np.zeros(n, dtype=bool),
+            "order": np.full(n, -1),
+            "traffic": choose(self.rng, _traffic_weights(), n),
+            "product": self.rng.integers(0, len(words.PRODUCTS), n),
+        }
+        self.visits.append(visit | more)
+
+    def frame(self) -> pl.DataFrame:
+        """One row a session, in order of time."""
+        whole = {name: np.concatenate([visit[name] for visit in self.visits]) for name in self.visits[0]}
+        order = np.lexsort((whole["kind"], whole["device"], whole["start_us"]))
+        return pl.DataFrame({name: values[order] for name, values in whole.items()}).with_row_index("session")
+
+
 def _visits(config: WorldConfig, people: _People, life: _Experience) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Devices with their cookies, and sessions: one row a visit, in order of time."""
     rng = config.generator("visits")
-    prospects = config.size(BASE_PROSPECTS * (config.days + HORIZON_DAYS) / config.days, 20)  # type: ignore[arg-type]
-    start, end = midnight_us(config.start_date), cut_us(config.last_date)
-    robots = config.size(40 * (config.days + HORIZON_DAYS) / config.days, 3)  # type: ignore[arg-type]
-    count = np.where(people.offline, 0, 1 + choose(rng, [0.6, 0.3, 0.1], people.n))
-    owner = np.concatenate(
-        [
-            np.repeat(np.arange(people.n), count),
-            people.n + np.arange(prospects),
-            np.full(robots, -1),
-        ]
-    )
-    first = np.concatenate([np.cumsum(count) - count, count.sum() + np.arange(prospects)])
-    d = len(owner)
-    ordinal = np.arange(d) - np.concatenate([first, np.zeros(1, np.int64)])[owner]
-    is_app = (owner >= 0) & (owner < people.n) & (ordinal == 1) & (rng.random(d) < 0.6)
-    device_kind = choose(rng, [device[3] for device in words.DEVICES], d)
-    device_kind = np.where(is_app, np.minimum(device_kind, 1), device_kind)
-    arrival_prospect = daytime(rng, start + rng.random(prospects) * (end - start - DAY))
-    arrival = np.concatenate([people.arrival, arrival_prospect])
-    touched = np.where(owner >= 0, arrival[np.maximum(owner, 0)], start)
-    cookie = 100_000_000 + (np.arange(d) * 2_654_435_761 + config.seed * 7_919) % 1_999_999_973
-    places = np.concatenate([people.place, choose(rng, [place.weight for place in words.PLACES], prospects), [0]])
-    devices = pl.DataFrame(
-        {
-            "device": np.arange(d),
-            "owner": owner,
-            "cookie": pl.Series(cookie).cast(pl.String) + "." + pl.Series(touched // SECOND).cast(pl.String),
-            "is_app": is_app,
-            "kind": device_kind,
-            "place": places[np.where(owner >= 0, owner, len(places) - 1)],
-            "first_touch_us": touched,
-            "traffic": np.concatenate([people.traffic, choose(rng, _traffic_weights(), prospects), [0]])[
-                np.where(owner >= 0, owner, people.n + prospects)
-            ],
-            "robot": np.where(owner < 0, rng.integers(0, len(words.BOT_AGENTS), d), -1),
-        }
-    )
-    many = np.concatenate([count, np.ones(prospects, np.int64)])
-    visits: list[dict[str, np.ndarray]] = []
-
-    def add(kind: int, who: np.ndarray, at: np.ndarray, *, app: np.ndarray | None = None, **more: np.ndarray) -> None:
-        ok = (at >= start) & (at < end) & (many[who] > 0)
-        who, at = who[ok], at[ok]
-        pick_device = np.minimum(choose(rng, [0.65, 0.25, 0.1], len(who)), many[who] - 1)
-        if app is not None:
-            has_app = is_app[np.minimum(first[who] + 1, d - 1)] & (many[who] > 1)
-            pick_device = np.where(app[ok] & has_app, 1, pick_device)
-        visit = {
-            "kind": np.full(len(who), kind),
-            "owner": who,
-            "device": first[who] + pick_device,
-            "start": at,
-            "logs_in": np.zeros(len(who), dtype=bool),
-            "signs_up": np.zeros(len(who), dtype=bool),
-            "order": np.full(len(who), -1),
-            "traffic": choose(rng, _traffic_weights(), len(who)),
-            "product": rng.integers(0, len(words.PRODUCTS), len(who)),
-        }
-        visit.update({name: values[ok] for name, values in more.items()})
-        visits.append(visit)
-
-    everyone = np.arange(people.n)
-    new = everyone[~people.old]
-    add(
-        AWARENESS,
-        new,
-        people.arrival[new],
-        signs_up=(people.has_login & people.signs_up_at_once)[new],
-        traffic=people.traffic[new],
-    )
-    add(
-        CONSIDERATION,
-        new,
-        people.consider[new],
-        signs_up=(people.has_login & ~people.signs_up_at_once)[new],
-    )
-    add(AWARENESS, people.n + np.arange(prospects), arrival_prospect)
-    looks = people.n + np.arange(prospects)[rng.random(prospects) < 0.4]
-    add(CONSIDERATION, looks, daytime(rng, arrival[looks] + spread(rng, len(looks), 4, 1)))
-    for kind, mean, newsletter in ((CONSIDERATION, 0.8, False), (CONSIDERATION, 0.4, True)):
-        who = np.repeat(everyone, rng.poisson(mean, people.n))
-        begin = np.maximum(people.consider, start)[who]
-        at = daytime(rng, begin + DAY + (rng.random(len(who)) * np.maximum(end - begin - DAY, 0)).astype(np.int64))
-        traffic = choose(rng, _traffic_weights(), len(who))
-        add(
-            kind,
-            who,
-            at,
-            logs_in=people.has_login[who] & (rng.random(len(who)) < 0.35),
-            traffic=np.where(newsletter, words.NEWSLETTER_TRAFFIC, traffic),
-        )
-    orders = life.orders
-    online = (orders["channel"] <= 1) | ((orders["channel"] == 3) & (rng.random(len(orders["person"])) < 0.5))
-    who = orders["person"][online]
-    at = orders["ordered"][online]
-    before = daytime(rng, at - spread(rng, len(who), 1.5, 0.3))
-    enters = orders["turn"][online] > 0
-    add(CONSIDERATION, who[enters], before[enters], product=orders["product"][online][enters])
-    add(
-        PURCHASE,
-        who,
-        at - 9 * MINUTE,
-        app=orders["channel"][online] == 1,
-        logs_in=people.has_login[who] & (rng.random(len(who)) < 0.88),
-        order=online.nonzero()[0],
-        product=orders["product"][online],
-    )
-    used = np.repeat(np.arange(len(orders["person"])), rng.poisson(0.9, len(orders["person"])))
-    used = used[orders["delivered"][used] < end]
-    who = orders["person"][used]
-    add(
-        USE,
-        who,
-        daytime(rng, orders["delivered"][used] + spread(rng, len(used), 12, 1)),
-        app=rng.random(len(used)) < 0.7,
-        logs_in=people.has_login[who],
-        traffic=np.zeros(len(used), np.int64),
-    )
+    devices = _Devices(config, people, rng)
+    diary = _Diary(devices, rng)
+    _first_visits(people, devices, diary)
+    _returning_visits(people, devices, diary)
+    _order_visits(people, life.orders, diary)
     tickets = life.tickets
     asks = rng.random(len(tickets["person"])) < 0.65
     who = tickets["person"][asks]
-    add(
-        AFTER_SALES,
-        who,
-        tickets["opened"][asks] - 6 * MINUTE,
-        logs_in=people.has_login[who] & (rng.random(len(who)) < 0.8),
-        traffic=np.zeros(len(who), np.int64),
-    )
-    loyal = (orders["turn"] >= 1) & (orders["delivered"] < end)
-    loyal &= rng.random(len(loyal)) < _sigmoid(people.mood[orders["person"]] - 1.0)
-    who = orders["person"][loyal]
-    add(
-        LOYALTY,
-        who,
-        daytime(rng, orders["delivered"][loyal] + spread(rng, len(who), 6, 1)),
-        logs_in=people.has_login[who],
-        traffic=np.zeros(len(who), np.int64),
-    )
-    robot_start = start + (rng.random(robots) * (end - start - DAY)).astype(np.int64)
-    visits.append(
-        {
-            "kind": np.full(robots, BOT),
-            "owner": np.full(robots, -1),
-            "device": count.sum() + prospects + np.arange(robots),
-            "start": robot_start,
-            "logs_in": np.zeros(robots, dtype=bool),
-            "signs_up": np.zeros(robots, dtype=bool),
-            "order": np.full(robots, -1),
-            "traffic": np.zeros(robots, np.int64),
-            "product": rng.integers(0, len(words.PRODUCTS), robots),
-        }
-    )
-    whole = {name: np.concatenate([visit[name] for visit in visits]) for name in visits[0]}
-    order = np.lexsort((whole["kind"], whole["device"], whole["start"]))
-    sessions = pl.DataFrame({name: values[order] for name, values in whole.items()}).rename({"start": "start_us"})
-    return devices, sessions.with_row_index("session")
+    logs_in = people.has_login[who] & (rng.random(len(who)) < 0.8)
+    direct = np.full(len(who), words.DIRECT_TRAFFIC)
+    diary.add(AFTER_SALES, who, tickets["opened"][asks] - 6 * MINUTE, logs_in=logs_in, traffic=direct)
+    n = devices.robots
+    at = devices.start + (rng.random(n) * (devices.end - devices.start - DAY)).astype(np.int64)
+    direct = np.full(n, words.DIRECT_TRAFFIC)
+    diary.write(BOT, np.full(n, -1), devices.first_robot + np.arange(n), at, {"traffic": direct})
+    return devices.frame, diary.frame()
+
+
+def _first_visits(people: _People, devices: _Devices, diary: _Diary) -> None:
+    """How new customers and mere prospects come in."""
+    rng = diary.rng
+    new = (~people.old).nonzero()[0]
+    at_once = people.has_login & people.signs_up_at_once
+    later = people.has_login & ~people.signs_up_at_once
+    diary.add(AWARENESS, new, people.arrival[new], signs_up=at_once[new], traffic=people.traffic[new])
+    diary.add(CONSIDERATION, new, people.consider[new], signs_up=later[new])
+    prospects = people.n + np.arange(devices.prospects)
+    diary.add(AWARENESS, prospects, devices.arrival[prospects])
+    looks = prospects[rng.random(len(prospects)) < 0.4]
+    diary.add(CONSIDERATION, looks, daytime(rng, devices.arrival[looks] + spread(rng, len(looks), 4, 1)))
+
+
+def _returning_visits(people: _People, devices: _Devices, diary: _Diary) -> None:
+    """Customers who look around again, some of them brought by the newsletter."""
+    rng = diary.rng
+    for mean, by_newsletter in ((0.8, False), (0.4, True)):
+        who = np.repeat(np.arange(people.n), rng.poisson(mean, people.n))
+        begin = np.maximum(people.consider, devices.start)[who] + DAY
+        at = begin + (rng.random(len(who)) * np.maximum(devices.end - begin, 0)).astype(np.int64)
+        logs_in = people.has_login[who] & (rng.random(len(who)) < 0.35)
+        usual = choose(rng, _traffic_weights(), len(who))
+        traffic = np.where(by_newsletter, words.NEWSLETTER_TRAFFIC, usual)
+        diary.add(CONSIDERATION, who, daytime(rng, at), logs_in=logs_in, traffic=traffic)
+
+
+def _order_visits(people: _People, orders: dict[str, np.ndarray], diary: _Diary) -> None:
+    """Choosing, buying, using and recommending: the visits around orders."""
+    rng = diary.rng
+    n = len(orders["person"])
+    online = ((orders["channel"] <= 1) | ((orders["channel"] == 3) & (rng.random(n) < 0.5))).nonzero()[0]
+    who, at, product = (orders[name][online] for name in ("person", "ordered", "product"))
+    before = daytime(rng, at - spread(rng, len(who), 1.5, 0.3))
+    again = orders["turn"][online] > 0
+    diary.add(CONSIDERATION, who[again], before[again], product=product[again])
+    logs_in = people.has_login[who] & (rng.random(len(who)) < 0.88)
+    by_app = orders["channel"][online] == 1
+    diary.add(PURCHASE, who, at - 9 * MINUTE, app=by_app, logs_in=logs_in, order=online, product=product)
+    arrived = orders["delivered"] < diary.devices.end
+    used = np.repeat(np.arange(n), rng.poisson(0.9, n) * arrived)
+    who, direct = orders["person"][used], np.full(len(used), words.DIRECT_TRAFFIC)
+    at = daytime(rng, orders["delivered"][used] + spread(rng, len(used), 12, 1))
+    diary.add(USE, who, at, app=rng.random(len(used)) < 0.7, logs_in=people.has_login[who], traffic=direct)
+    loyal = (orders["turn"] >= 1) & arrived & (rng.random(n) < _sigmoid(people.mood[orders["person"]] - 1.0))
+    who, direct = orders["person"][loyal], np.full(int(loyal.sum()), words.DIRECT_TRAFFIC)
+    at = daytime(rng, orders["delivered"][loyal] + spread(rng, len(who), 6, 1))
+    diary.add(LOYALTY, who, at, logs_in=people.has_login[who], traffic=direct)
 
 
 def _traffic_weights() -> list[float]:
@@ -738,6 +740,7 @@ def _surveys(
     config: WorldConfig,
     people: _People,
     life: _Experience,
+    *,
     contacts: pl.DataFrame,
     orders: pl.DataFrame,
     tickets: pl.DataFrame,
@@ -790,7 +793,7 @@ def _surveys(
         }
     )
     took = answers.nonzero()[0]
-    walk_in = config.size(190 * (config.days + HORIZON_DAYS) / config.days, 6)  # type: ignore[arg-type]
+    walk_in = config.size(190 * (config.days + HORIZON_DAYS) / config.days, 6)
     visitor = rng.integers(0, n, walk_in)
     early = np.maximum(people.created[visitor], start)
     walk_at = daytime(rng, early + DAY + (rng.random(walk_in) * np.maximum(end - early - DAY, 0)).astype(np.int64))
