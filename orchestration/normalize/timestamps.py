@@ -7,7 +7,8 @@ microseconds or nanoseconds by its number of digits. Anything else needs a ``for
 
 Nothing is guessed: a month of 13 is not taken for a day, a two-digit year needs a ``format``, infinity is
 refused. A local time that the zone's clock never showed is refused (``nonexistent_local_time``); one that it
-showed twice is read as the first (fold 0) and noted (``ambiguous_local_time``).
+showed twice is read as the first (fold 0) and noted (``ambiguous_local_time``). A day without time begins at its
+first instant, also where a clock change skips its midnight.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ _GENERAL = (
     r"(?:(?:[T ]|, ?)\s*(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,9}))?)?\s*([AaPp]\.?[Mm]\.?)?)?"
     rf"\s*({_OFFSET})?$"
 )
+_CLOCK = r"[:时時点點]|\d{10}"
+"""What only a text with a time of day holds."""
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _MONTH_NAME = r"(?i)\b(?:" + "|".join(_MONTHS) + r")[a-z]*\b"
 
@@ -260,6 +263,22 @@ def _located(read: pl.DataFrame, zone: str) -> pl.DataFrame:
     )
 
 
+def _with_day_starts(located: pl.DataFrame, read: pl.DataFrame, text: pl.Series, zone: str) -> pl.DataFrame:
+    """``located`` with days that have no midnight begun at their first instant: a day alone is no local time."""
+    starts = [pl.col("at") + pl.duration(minutes=minutes) for minutes in (30, 60)]
+    existing = [start.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null") for start in starts]
+    first = pl.coalesce(existing).dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+    is_skipped_day = (pl.col(REASON) == NONEXISTENT) & ~pl.col("text").str.contains(_CLOCK) & first.is_not_null()
+    return (
+        located.hstack(read.select("at"))
+        .with_columns(text.alias("text"))
+        .select(
+            pl.when(is_skipped_day).then(first).otherwise(pl.col(VALUE)).alias(VALUE),
+            pl.when(is_skipped_day).then(None).otherwise(pl.col(REASON)).alias(REASON),
+        )
+    )
+
+
 def read_timestamps(
     text: pl.Series, *, zone: str, day_first: bool = False, unit: str | None = None, template: str | None = None
 ) -> pl.Series:
@@ -272,7 +291,10 @@ def read_timestamps(
         unit: ``s``, ``ms`` or ``us``: the text is a count since 1970 in this unit.
         template: strftime format; only this is read then.
     """
-    located = _located(_read(text, day_first=day_first, unit=unit, template=template), zone)
+    read = _read(text, day_first=day_first, unit=unit, template=template)
+    located = _located(read, zone)
+    if (located.get_column(REASON) == NONEXISTENT).any():
+        located = _with_day_starts(located, read, text, zone)
     unread = (
         pl.DataFrame({"text": text})
         .hstack(located)
