@@ -27,7 +27,8 @@ with declared as (
         response.answered_at,
         response.answered_date,
         response.weight,
-        response.is_counted,
+        response.is_counted
+        and not (response.is_straight_liner and coalesce(question.metric, 'none') = 'rating') as is_counted,
         answer.value_number,
         answer.missing_reason,
         case

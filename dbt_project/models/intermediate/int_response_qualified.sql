@@ -1,5 +1,6 @@
 -- Which responses metrics count: not previews, not screened out, and none of the quality flags that
--- response_quality leaves out.
+-- response_quality leaves out. A straight line alone spoils the battery it was drawn through and nothing else:
+-- int_answer_scored leaves its items out.
 select
     {{ surrogate_key(['response.source', 'response.source_id']) }} as response_key,
     response.source,
@@ -30,7 +31,13 @@ select
     coalesce(quality.is_bot, false) as is_bot,
     coalesce(quality.is_duplicate, false) as is_duplicate,
     coalesce(quality.is_kept, true) as is_kept,
-    coalesce(quality.is_kept, true)
+    (
+        coalesce(quality.is_kept, true)
+        or (
+            coalesce(quality.is_straight_liner, false)
+            and not coalesce(quality.is_speeder or quality.is_bot or quality.is_duplicate, false)
+        )
+    )
     and coalesce(response.status not in ('preview', 'screened_out'), true) as is_counted
 from {{ ref('stg_response') }} as response
 left join {{ ref('stg_survey') }} as survey
