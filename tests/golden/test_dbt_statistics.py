@@ -93,7 +93,8 @@ def test_interval_of_a_mean(warehouse):
     row = warehouse.evaluate(
         "select {{ standard_deviation('x', 'xx', 'n') }} as sd, {{ mean_interval_low('x', 'xx', 'n') }} as low,"
         " {{ mean_interval_high('x', 'xx', 'n') }} as high"
-        f" from (select sum(v) as x, sum(v * v) as xx, count(*) as n from (values {values([(v,) for v in ces])}) as t(v))"
+        " from (select sum(v) as x, sum(v * v) as xx, count(*) as n"
+        f" from (values {values([(v,) for v in ces])}) as t(v))"
     )[0]
     assert tuple(row.values()) == pytest.approx((1.6764862244, 4.3514781385, 6.4818551949), abs=1e-8)
 
@@ -112,7 +113,8 @@ def test_rescale_and_direction(warehouse):
 
 def test_elapsed_seconds_are_whole_and_not_boundaries(warehouse):
     row = warehouse.evaluate(
-        "select {{ seconds_between(\"timestamp '2026-01-01 00:00:00.9'\", \"timestamp '2026-01-01 00:00:01.1'\") }} as a,"
+        "select"
+        " {{ seconds_between(\"timestamp '2026-01-01 00:00:00.9'\", \"timestamp '2026-01-01 00:00:01.1'\") }} as a,"
         " {{ seconds_between(\"timestamp '2026-01-01'\", \"timestamp '2026-01-02'\") }} as b"
     )[0]
     assert tuple(row.values()) == (0, 86400)
@@ -172,7 +174,6 @@ CHANNELS = [
 def test_channel_of_a_session(warehouse):
     listed = values([[text if text is None else f"'{text}'" for text in case] for case in CHANNELS])
     rows = warehouse.evaluate(
-        "select channel, {{ web_channel('s', 'm', 'r') }} as found"
-        f" from (values {listed}) as t(s, m, r, channel)"
+        f"select channel, {{{{ web_channel('s', 'm', 'r') }}}} as found from (values {listed}) as t(s, m, r, channel)"
     )
     assert [row["found"] for row in rows] == [row["channel"] for row in rows]

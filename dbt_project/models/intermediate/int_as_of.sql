@@ -13,10 +13,5 @@ with seen as (
     from {{ ref('int_ticket_timed') }}
 )
 
-select
-    {% if var('as_of_date') -%}
-    cast('{{ var("as_of_date") }}' as date) as as_of_date
-    {%- else -%}
-    max(latest_date) as as_of_date
-    {%- endif %}
+select coalesce({% if var('as_of_date') %}cast('{{ var("as_of_date") }}' as date), {% endif %}max(latest_date)) as as_of_date
 from seen

@@ -68,7 +68,7 @@ select
     case when category = 1 then 1 else 0 end as n_promoters,
     case when category = 0 then 1 else 0 end as n_passives,
     case when category = -1 then 1 else 0 end as n_detractors,
-    cast(weight as decimal(18, 8)) as weight,
+    cast(weight as decimal(19, 8)) as weight,
     {% for kind in ['week', 'month', 'quarter', 'year'] -%}
     next_vote_date is null
     or {{ period_start(kind, 'next_vote_date') }} <> {{ period_start(kind, 'vote_date') }} as is_latest_of_{{ kind }}

@@ -12,8 +12,8 @@ with answer as (
         1 as n,
         case when is_top_box is not null then 1 else 0 end as n_boxed,
         case when is_top_box then 1 else 0 end as top_box_count,
-        cast(score as decimal(18, 6)) as x,
-        cast(score as decimal(18, 6)) * cast(score as decimal(18, 6)) as xx
+        cast(score as decimal(19, 6)) as x,
+        cast(score as decimal(19, 6)) * cast(score as decimal(19, 6)) as xx
     from {{ ref('int_answer_scored') }}
     where metric in ('csat', 'ces', 'rating') and is_valid and is_counted
 ),
