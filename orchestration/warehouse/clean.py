@@ -67,6 +67,9 @@ _WORKERS = 2
 _PARTITION = "_partition"
 
 
+Rows = pl.LazyFrame | pl.DataFrame
+
+
 class CleanError(RuntimeError):
     """The clean layer cannot be read or written as asked; the message says how to mend it."""
 
@@ -212,7 +215,7 @@ class CleanStore:
     def merge(
         self,
         contract: Contract,
-        rows: pl.LazyFrame | pl.DataFrame,
+        rows: Rows | Iterable[Rows],
         loads: Mapping[str, LoadMark] | None = None,
         replace_sources: Collection[str] = (),
     ) -> MergeResult:
@@ -220,7 +223,8 @@ class CleanStore:
 
         Args:
             contract: Table of ``CONTRACTS``.
-            rows: Versions with ``contract.schema``, in any order, with any repetition.
+            rows: Versions with ``contract.schema``, in any order, with any repetition; one frame or several, which
+                are drawn one by one.
             loads: Loads that ``rows`` are all of; recorded as merged in the same step.
             replace_sources: Sources whose rows are taken out first, because ``rows`` holds all of their loads anew.
 
@@ -236,7 +240,8 @@ class CleanStore:
             self._remove_leftovers(folder)
             incoming = _Incoming(self, contract, folder / SPILL)
             try:
-                incoming.take(rows)
+                for part in [rows] if isinstance(rows, pl.LazyFrame | pl.DataFrame) else rows:
+                    incoming.take(part)
                 tally, plan = self._prepare(contract, incoming, sorted(replace_sources))
             finally:
                 incoming.close()
@@ -528,7 +533,7 @@ class _Incoming:
         self._homes: dict[str, int] = {}
         self._rows_held = 0
 
-    def take(self, rows: pl.LazyFrame | pl.DataFrame) -> None:
+    def take(self, rows: Rows) -> None:
         for batch in _batches(rows.lazy().select(list(self._contract.schema)), self._contract):
             if batch.height:
                 self._add_run(batch.rechunk())

@@ -1,0 +1,323 @@
+"""From committed loads to the clean layer: what a table does not hold yet is normalised and merged.
+
+Belongs here: which loads are due, and when a table's rows of a source must be made anew. Does not belong here: how
+a row is read (``normalize``), how versions are merged (``warehouse.clean``).
+
+Everything that decides how rows come out (mapping, key, time zone, for answers the declared questions) is hashed and
+kept with each load. When the hash changes, all loads of the source are normalised again and take the place of its
+rows: so a mended mapping brings rows back from quarantine, and the table is what it would be had the mapping always
+been so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+import polars as pl
+
+from orchestration.contracts import CONTRACTS, CONTROL, Contract
+from orchestration.contracts.mapping import TableMapping
+from orchestration.normalize.table import NormaliseContext, normalise
+from orchestration.settings import Settings
+from orchestration.sources.config import SourceConfig
+from orchestration.sources.landing import Landing, Manifest
+from orchestration.warehouse.clean import CleanStore, LoadMark
+from orchestration.warehouse.control import Control
+
+NOT_LANDED = "not_landed"
+"""Prefix of the reason of a row that the landing itself could not take; its ``load_row`` is negative."""
+
+_IN_MEMORY_ROWS = 500_000
+_CONTENT = ("load_id", "load_row", "row_hash", "updated_at", "extracted_at", "first_extracted_at", "quality_flags")
+
+
+class RefreshError(RuntimeError):
+    """A table that cannot be brought up to date; names table, source, stream and load, and the way to mend it."""
+
+
+@dataclass(frozen=True)
+class RefreshResult:
+    """What a refresh did.
+
+    Attributes:
+        table: Table.
+        rows: Rows that readers of the table see now.
+        loads: Loads normalised, in order.
+        replayed: Sources of which every load was normalised again.
+        rows_in: Landed rows read.
+        rows_out: Canonical rows they gave (a wide row gives several).
+        rejected: Rows sent to quarantine.
+        inserted: Keys that readers did not know.
+        updated: Keys whose content changed.
+        unchanged: Keys that came again and changed nothing.
+        deleted: Keys that readers no longer see.
+        partitions: Partitions in which rows that readers see changed.
+        days_touched: Business days of rows that changed.
+        sequence: Number of the table's last change; ``CleanStore.days_touched_since`` takes it.
+    """
+
+    table: str
+    rows: int = 0
+    loads: tuple[str, ...] = ()
+    replayed: tuple[str, ...] = ()
+    rows_in: int = 0
+    rows_out: int = 0
+    rejected: int = 0
+    inserted: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    deleted: int = 0
+    partitions: tuple[str, ...] = ()
+    days_touched: tuple[date, ...] = ()
+    sequence: int = 0
+
+
+@dataclass
+class _Counts:
+    rows_in: int = 0
+    rows_out: int = 0
+    rejected: int = 0
+
+
+@dataclass(frozen=True)
+class _Stream:
+    """A stream that fills the table."""
+
+    source: SourceConfig
+    name: str
+    mapping: TableMapping
+    mapping_hash: str
+    manifests: list[Manifest]
+    questions: pl.DataFrame | None = field(repr=False)
+
+    @property
+    def keeps_rejects(self) -> bool:
+        """Whether rows that could not be landed are reported with this table: with the stream's first."""
+        return next(iter(self.source.streams[self.name].tables.values())) is self.mapping
+
+
+def refresh_table(
+    contract: Contract, sources: Mapping[str, SourceConfig], *, settings: Settings, run_id: str, rebuild: bool = False
+) -> RefreshResult:
+    """Bring one table of ``CONTRACTS`` up to the loads that are committed.
+
+    Rows of a source that is no longer configured stay, because a YAML that cannot be read must not empty a table.
+
+    Args:
+        contract: The table.
+        sources: Configured sources, by name.
+        settings: Where landing, clean and control lie.
+        run_id: Run on whose behalf; named in errors.
+        rebuild: Normalise every load again, and drop what no load of a configured source gives.
+
+    Raises:
+        RefreshError: a load cannot be read or normalised; the table is as before.
+        MappingError: a mapping cannot be carried out.
+    """
+    store = CleanStore(settings.clean_dir, settings.business_timezone)
+    control = Control(settings.control_dir)
+    landing = Landing(settings.landing_dir)
+    store.ensure(contract)
+    merged = store.merged_loads(contract)
+    streams = list(_streams(contract, sources, landing, store))
+    replayed = set(_stale_sources(contract, streams, merged, sources))
+    if rebuild:
+        replayed = {mark.source for mark in merged.values()} | {stream.source.source for stream in streams}
+    due = [
+        (stream, manifest)
+        for stream in streams
+        for manifest in stream.manifests
+        if stream.source.source in replayed or manifest.load_id not in merged
+    ]
+    result = RefreshResult(contract.name, rows=_count(store, contract), sequence=store.sequence(contract))
+    if not due and not replayed:
+        return result
+    counts = _Counts()
+
+    def batches() -> Iterator[pl.LazyFrame | pl.DataFrame]:
+        for stream, manifest in due:
+            try:
+                yield from _normalised(
+                    contract, stream, manifest, landing=landing, control=control, store=store, counts=counts
+                )
+            except (pl.exceptions.PolarsError, OSError) as error:
+                raise RefreshError(
+                    f"{contract.name}: load {manifest.load_id} of {stream.source.source}.{stream.name} in "
+                    f"{manifest.folder} cannot be normalised ({error}); run {run_id} left the table as it was. Restore "
+                    "the load from a backup, or remove its folder and extract again"
+                ) from error
+
+    marks = {
+        manifest.load_id: LoadMark(stream.source.source, stream.name, stream.mapping_hash) for stream, manifest in due
+    }
+    change = store.merge(contract, batches(), marks, replace_sources=replayed)
+    return RefreshResult(
+        table=contract.name,
+        rows=_count(store, contract),
+        loads=tuple(manifest.load_id for _, manifest in due),
+        replayed=tuple(sorted(replayed)),
+        rows_in=counts.rows_in,
+        rows_out=counts.rows_out,
+        rejected=counts.rejected,
+        inserted=change.inserted,
+        updated=change.updated,
+        unchanged=change.unchanged,
+        deleted=change.deleted,
+        partitions=change.partitions,
+        days_touched=change.days_touched,
+        sequence=store.sequence(contract),
+    )
+
+
+def rebuild_table(
+    contract: Contract, sources: Mapping[str, SourceConfig], *, settings: Settings, run_id: str
+) -> RefreshResult:
+    """Make a table anew from the landing alone; equals what the nights made of it."""
+    return refresh_table(contract, sources, settings=settings, run_id=run_id, rebuild=True)
+
+
+def mapping_hash(contract: Contract, source: SourceConfig, stream: str, questions: pl.DataFrame | None = None) -> str:
+    """Hash of everything that decides how the rows of a stream come out in a table.
+
+    Args:
+        contract: The table.
+        source: The source.
+        stream: One of its streams.
+        questions: For answers: the source's rows of ``question``.
+    """
+    config = source.streams[stream]
+    parts: dict[str, Any] = {
+        "schema": {column.name: [column.kind, column.values] for column in contract.all_columns},
+        "mapping": config.tables[contract.name].model_dump(mode="json"),
+        "primary_key": config.primary_key,
+        "timezone": source.timezone,
+    }
+    if questions is not None:
+        content = questions.drop(_CONTENT, strict=False).sort("source", "source_id")
+        parts["questions"] = content.write_ndjson()
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str, ensure_ascii=False).encode()).hexdigest()
+
+
+def _streams(
+    contract: Contract, sources: Mapping[str, SourceConfig], landing: Landing, store: CleanStore
+) -> Iterator[_Stream]:
+    questions = store.scan(CONTRACTS["question"]).collect() if contract.name == "answer" else None
+    for source in sources.values():
+        own = None if questions is None else questions.filter(pl.col("source") == source.source)
+        for name, config in source.streams.items():
+            if contract.name in config.tables:
+                yield _Stream(
+                    source,
+                    name,
+                    config.tables[contract.name],
+                    mapping_hash(contract, source, name, own),
+                    landing.manifests(source.source, name),
+                    own,
+                )
+
+
+def _stale_sources(
+    contract: Contract,
+    streams: list[_Stream],
+    merged: Mapping[str, LoadMark],
+    sources: Mapping[str, SourceConfig],
+) -> Iterator[str]:
+    """Sources of which a merged load would come out differently today.
+
+    Raises:
+        RefreshError: such a source has loads that the landing no longer holds.
+    """
+    now = {(stream.source.source, stream.name): stream for stream in streams}
+    for source in sources:
+        marks = {load: mark for load, mark in merged.items() if mark.source == source}
+        stale = [
+            mark
+            for mark in marks.values()
+            if (stream := now.get((source, mark.stream))) is None or stream.mapping_hash != mark.mapping_hash
+        ]
+        if not stale:
+            continue
+        landed = {manifest.load_id for stream in streams for manifest in stream.manifests}
+        gone = [load for load, mark in marks.items() if (source, mark.stream) in now and load not in landed]
+        if gone:
+            raise RefreshError(
+                f"{contract.name}: the mapping of {source}.{stale[0].stream} changed, but the landing no longer holds "
+                f"{len(gone)} of its loads ({', '.join(sorted(gone)[:3])} …), so that their rows cannot be made anew; "
+                "restore them, or give the new mapping to a source of another name"
+            )
+        yield source
+
+
+def _normalised(
+    contract: Contract,
+    stream: _Stream,
+    manifest: Manifest,
+    *,
+    landing: Landing,
+    control: Control,
+    store: CleanStore,
+    counts: _Counts,
+) -> Iterator[pl.LazyFrame | pl.DataFrame]:
+    """Canonical rows of one load; its rejected rows go to quarantine."""
+    config = stream.source.streams[stream.name]
+    context = NormaliseContext(
+        source=stream.source.source,
+        stream=stream.name,
+        load_id=manifest.load_id,
+        extracted_at=manifest.extracted_at,
+        timezone=stream.source.timezone,
+        primary_key=config.primary_key,
+        questions=stream.questions,
+    )
+    result = normalise(contract, landing.scan(manifest), stream.mapping, context)
+    rows: pl.LazyFrame | pl.DataFrame
+    staged = None
+    if manifest.rows_landed <= _IN_MEMORY_ROWS:
+        rows, rejects = pl.collect_all([result.rows, result.rejects])
+        counts.rows_out += rows.height
+    else:
+        # A large load passes through a file, so that it is normalised once and never held as a whole.
+        staged = store.folder(contract) / f"{manifest.load_id}.parquet.tmp"
+        sink = result.rows.sink_parquet(staged, compression="lz4", lazy=True)
+        _, rejects = pl.collect_all([sink, result.rejects], engine="streaming")
+        rows = pl.scan_parquet(staged, schema=contract.schema, glob=False)
+        counts.rows_out += rows.select(pl.len()).collect().item()
+    counts.rows_in += manifest.rows_landed
+    if stream.keeps_rejects and manifest.rows_rejected:
+        rejects = pl.concat([rejects, _not_landed(contract, manifest, landing)])
+    counts.rejected += rejects["load_row"].n_unique() if rejects.height else 0
+    control.write_quarantine(contract.name, manifest.load_id, rejects)
+    try:
+        yield rows
+    finally:
+        if staged is not None:
+            staged.unlink()
+
+
+def _not_landed(contract: Contract, manifest: Manifest, landing: Landing) -> pl.DataFrame:
+    """Rows that could not even be landed, as rows of the quarantine."""
+    values = {
+        "target_table": pl.lit(contract.name),
+        "source": pl.lit(manifest.source),
+        "stream": pl.lit(manifest.stream),
+        "load_id": pl.lit(manifest.load_id),
+        "load_row": -1 - pl.int_range(pl.len(), dtype=pl.Int64),
+        "source_file": pl.col("_file"),
+        "source_row": pl.col("_row"),
+        "source_id": pl.lit(None, dtype=pl.String),
+        "field": pl.lit("(row)"),
+        "reason": pl.format("{}: {}", pl.lit(NOT_LANDED), "reason"),
+        "original_value": pl.col("text"),
+        "row_json": pl.lit(None, dtype=pl.String),
+    }
+    schema = CONTROL["quarantine"].schema
+    return landing.rejects(manifest).select(values[name].cast(schema[name]).alias(name) for name in schema).collect()
+
+
+def _count(store: CleanStore, contract: Contract) -> int:
+    return int(store.scan(contract).select(pl.len()).collect().item())
