@@ -420,14 +420,14 @@ def _json_rows(connection: duckdb.DuckDBPyConnection, origin: FilesOrigin, lines
     connection.register("_lines", lines.to_arrow())
     kinds = _fetch(
         connection,
-        "SELECT CASE WHEN json_valid(line) THEN json_type(line) END AS kind, "
-        "CASE WHEN json_valid(line) THEN json_keys(line) END AS keys FROM _lines",
+        # Null where the line is no JSON; no keys where it is no object.
+        "SELECT TRY(json_keys(line)) AS keys FROM _lines",
     )
-    is_object = (kinds["kind"] == "OBJECT").fill_null(False)
+    is_object = kinds["keys"].is_not_null() & lines["line"].str.starts_with("{")
     rejects = lines.filter(~is_object).select(
         pl.lit(None, pl.String).alias("_file"),
         "_row",
-        pl.when(kinds["kind"].filter(~is_object).is_null())
+        pl.when(kinds["keys"].filter(~is_object).is_null())
         .then(pl.lit("invalid_json"))
         .otherwise(pl.lit("not_an_object"))
         .alias("reason"),
@@ -439,10 +439,11 @@ def _json_rows(connection: duckdb.DuckDBPyConnection, origin: FilesOrigin, lines
         return Batch(lines.select(pl.col("_row").cast(pl.Int64)), rejects)
     fields = keys.to_list()
     connection.register("_lines", lines.to_arrow())
-    # Positions, because names that differ only in case would be one field of a struct.
-    paths = ", ".join("'$." + json.dumps(key, ensure_ascii=False).replace("'", "''") + "'" for key in fields)
-    values = _fetch(connection, f"SELECT json_extract_string(line, [{paths}]) AS cells FROM _lines")["cells"]
-    rows = values.list.to_struct(fields=unique_names(fields)).struct.unnest()
+    structure = json.dumps(dict.fromkeys(fields, "VARCHAR"), ensure_ascii=False)
+    rows = _fetch(connection, "SELECT json_transform(line, ?) AS cells FROM _lines", [structure])[
+        "cells"
+    ].struct.unnest()
+    rows.columns = unique_names(fields)
     return _finished(connection, origin, rows, lines["_row"], texts=lines["line"], rejects=rejects)
 
 
@@ -708,8 +709,8 @@ def _duckdb(request: ReadRequest) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def _fetch(connection: duckdb.DuckDBPyConnection, query: str) -> pl.DataFrame:
-    return _from_arrow(connection.execute(query).to_arrow_table())
+def _fetch(connection: duckdb.DuckDBPyConnection, query: str, values: Sequence[str] = ()) -> pl.DataFrame:
+    return _from_arrow(connection.execute(query, values).to_arrow_table())
 
 
 def _from_arrow(table: pa.Table) -> pl.DataFrame:

@@ -204,21 +204,27 @@ def _keyed(connection: duckdb.DuckDBPyConnection, column: pl.Series) -> tuple[pl
 
 
 def _record(connection: duckdb.DuckDBPyConnection, column: pl.Series) -> tuple[pl.DataFrame, pl.Series]:
-    connection.register("_values", column.to_frame("value").to_arrow())
+    # A handful of devices and places stand for millions of events.
+    values = column.unique(maintain_order=True)
+    connection.register("_values", values.to_frame("value").to_arrow())
     kinds = connection.execute("SELECT CASE WHEN json_valid(value) THEN json_type(value) END AS kind FROM _values").pl()
     is_object = kinds["kind"].eq("OBJECT").fill_null(False)
-    fits = is_object | column.is_null()
-    column = pl.select(pl.when(is_object).then(column).alias(column.name)).to_series()
-    connection.register("_values", column.drop_nulls().to_frame("value").to_arrow())
+    objects = values.filter(is_object)
+    connection.register("_values", objects.to_frame("value").to_arrow())
     found = connection.execute("SELECT json_group_structure(value::JSON)::VARCHAR FROM _values")
     structure = json.loads((found.fetchone() or (None,))[0] or "null")
+    fits = column.is_in(objects.implode()) | column.is_null()
     if not isinstance(structure, dict) or not structure:
         return column.to_frame(), fits
-    flat = _transform(connection, column, json.dumps(_as_text(structure))).to_frame()
+    flat = _transform(connection, objects, json.dumps(_as_text(structure))).to_frame()
     while nested := [name for name, dtype in flat.schema.items() if isinstance(dtype, pl.Struct)]:
         for name in nested:
             flat = flat.with_columns(pl.col(name).name.map_fields(_prefixed(name))).unnest(name)
-    return flat, fits
+    names = flat.columns
+    joined = column.to_frame("\0").join(
+        flat.with_columns(objects.alias("\0")), on="\0", how="left", maintain_order="left"
+    )
+    return joined.select(names), fits
 
 
 def _prefixed(name: str) -> Callable[[str], str]:
@@ -228,7 +234,7 @@ def _prefixed(name: str) -> Callable[[str], str]:
 def _transform(connection: duckdb.DuckDBPyConnection, column: pl.Series, structure: str) -> pl.Series:
     connection.register("_values", column.to_frame("value").to_arrow())
     table = connection.execute(
-        "SELECT CASE WHEN json_valid(value) THEN json_transform(value, ?) END AS value FROM _values", [structure]
+        "SELECT TRY(json_transform(value, ?)) AS value FROM _values", [structure]
     ).to_arrow_table()
     frame = pl.from_arrow(table)
     assert isinstance(frame, pl.DataFrame)
