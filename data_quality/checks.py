@@ -74,7 +74,7 @@ def gate_checks(
         selected = {(key.asset_key, key.name) for key in context.selected_asset_check_keys}
         chosen = {family: members for family, members in grouped.items() if family in selected}
         try:
-            found = run(context.run_id)
+            found = run(context.run.run_id)
             rows = {(row["gate"], row["target_table"], row["rule_id"]): row for row in found.to_dicts()}
             problem = ""
         except Exception as error:
