@@ -46,6 +46,31 @@ def by_batch(expression: pl.Expr, function: Callable[[pl.Series], pl.Series], dt
     return expression.cast(pl.String()).map_batches(guarded, return_dtype=dtype, is_elementwise=True)
 
 
+_NULL_TOKENS = ("", "\\N")
+
+
+def _cleaned(text: pl.Series) -> pl.Series:
+    """Most columns need nothing done: seeing so costs a third of stripping, and keeps the strings shared."""
+    ends = pl.DataFrame({"text": text}).select(
+        is_bare=(
+            pl.col("text").cast(pl.Binary()).bin.get(0, null_on_oob=True).is_between(0x21, 0x7F)
+            & pl.col("text").cast(pl.Binary()).bin.get(-1, null_on_oob=True).is_between(0x21, 0x7F)
+            & (pl.col("text") != "\\N")
+        )
+        | pl.col("text").is_null()
+    )
+    if ends.get_column("is_bare").fill_null(value=False).all():
+        return text
+    stripped = text.str.strip_chars()
+    frame = pl.DataFrame({"text": stripped})
+    return frame.select(pl.when(~pl.col("text").is_in(list(_NULL_TOKENS))).then(pl.col("text"))).to_series()
+
+
+def cleaned(expression: pl.Expr) -> pl.Expr:
+    r"""Text without outer blanks; null where nothing is left or where it is ``\N``."""
+    return by_batch(expression, _cleaned, pl.String())
+
+
 def over_distinct(function: Callable[[pl.Series], pl.Series]) -> Callable[[pl.Series], pl.Series]:
     """Make a row-by-row ``function`` work on the distinct values of a batch and spread the result.
 

@@ -31,7 +31,8 @@ def _md5(text: pl.Series) -> pl.Series:
     if text.is_empty():
         return pl.Series(dtype=pl.String())
     connection = _connection()
-    connection.register("batch", pa.table({"text": text.to_arrow()}))
+    column = text.to_arrow(compat_level=pl.CompatLevel.newest())
+    connection.register("batch", pa.table({"text": column}))
     try:
         hashed = connection.execute("SELECT md5(text) AS hash FROM batch").to_arrow_table()
     finally:

@@ -21,7 +21,7 @@ from orchestration.contracts import CONTROL, Column, Contract, Kind, OnInvalid
 from orchestration.contracts.mapping import FieldMapping, TableMapping
 from orchestration.contracts.model import TIMESTAMP_TYPE
 from orchestration.normalize import categories, emails, names, numbers, phones, places, scales, text, timestamps, web
-from orchestration.normalize.batches import REASON, VALUE
+from orchestration.normalize.batches import REASON, VALUE, cleaned
 from orchestration.normalize.hashing import content_hash
 
 LOAD_ROW, FILE, ROW, DELETED = "_load_row", "_file", "_row", "_deleted"
@@ -31,7 +31,6 @@ MISSING = "missing"
 MISSING_KEY = "missing_key"
 SOURCE_ID = "source_id"
 
-_NULL_TOKENS = ("", "\\N")
 _UNCHOSEN = ("0", "false", "no", "f", "n", "否", "off")
 """Cells of a multi-select option that say that it was not chosen."""
 _MAPPABLE_COMMON = ("updated_at",)
@@ -151,12 +150,6 @@ class _Field:
         if not self.can_fail:
             return pl.lit(None, dtype=pl.String())
         return pl.col(self.read_name).struct.field(REASON)
-
-
-def cleaned(expression: pl.Expr) -> pl.Expr:
-    r"""Text without outer blanks; null where nothing is left or where it is ``\N``."""
-    stripped = expression.cast(pl.String()).str.strip_chars()
-    return pl.when(~stripped.is_in(list(_NULL_TOKENS))).then(stripped)
 
 
 def _joined(expressions: list[pl.Expr]) -> pl.Expr:
