@@ -18,8 +18,10 @@ import duckdb
 import polars as pl
 import pytest
 
-from orchestration.definitions import build_definitions
+from orchestration.contracts import CONTRACTS
 from orchestration.settings import PROJECT_ROOT, Settings
+from orchestration.warehouse.clean import CleanStore
+from orchestration.warehouse.control import Control
 
 DATA = PROJECT_ROOT.parent / "shared" / "data"
 SOURCES = Path(__file__).parent / "sources"
@@ -46,17 +48,18 @@ class Published:
 
     def clean(self, table: str) -> pl.DataFrame:
         """A table of the clean layer as dbt reads it, for what no mart publishes."""
-        return pl.read_parquet(self.settings.clean_dir / table / "*.parquet", missing_columns="insert")
+        store = CleanStore(self.settings.clean_dir, self.settings.business_timezone)
+        return store.scan(CONTRACTS[table]).collect()
 
     def quarantined(self) -> pl.DataFrame:
         """Every rejected row."""
-        files = list((self.settings.control_dir / "quarantine").rglob("*.parquet"))
-        return pl.concat([pl.read_parquet(file) for file in files]) if files else pl.DataFrame()
+        return Control(self.settings.control_dir).scan("quarantine").collect()
 
     def landed(self) -> dict[tuple[str, str], int]:
         """Rows landed by source and stream."""
-        loads = pl.read_parquet(self.settings.control_dir / "load" / "*.parquet")
-        assert set(loads["status"]) <= {"committed", "unchanged"}, loads.filter(pl.col("status") == "failed")["error"]
+        loads = Control(self.settings.control_dir).scan("load").collect()
+        failed = loads.filter(pl.col("status") == "failed")
+        assert failed.is_empty(), failed["error"].to_list()
         counted = loads.group_by("source", "stream").agg(pl.col("rows_landed").sum())
         return {(source, stream): rows for source, stream, rows in counted.rows()}
 
@@ -76,6 +79,9 @@ def run_night(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     connections: list[duckdb.DuckDBPyConnection] = []
 
     def _run(case: str, timezone: str, deliver: Callable[[Path], None] | None = None) -> Published:
+        # Imported here: loading the definitions reads the environment.
+        from orchestration.definitions import build_definitions
+
         home = tmp_path_factory.mktemp(case) / "home"
         home.mkdir()
         if deliver:

@@ -19,9 +19,7 @@ def night(run_night):
 def events(night):
     """Events of the clean layer with the published visit they belong to: no mart has the grain of an event."""
     connection = duckdb.connect()
-    connection.execute(
-        "create table event as select * from read_parquet(?)", [f"{night.settings.clean_dir}/web_event/*"]
-    )
+    connection.register("event", night.clean("web_event").to_arrow())
     connection.execute(f"attach '{night.settings.serving_dir}/current/marts.duckdb' as marts (read_only)")
     connection.execute(
         "create view visit_event as select * from event"

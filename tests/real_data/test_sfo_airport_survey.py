@@ -97,7 +97,7 @@ def test_overall_rating_of_five_years_in_one_survey(night, raw):
 def test_not_applicable_is_told_from_blank(night, raw):
     reasons = dict(
         night.rows(
-            "select missing_reason, count(*) from fct_answer join fct_response using (response_key)"
+            "select missing_reason, count(*) from fct_answer"
             " where question_id = 'art' and year(answered_date) = 2016 and missing_reason is not null group by 1"
         )
     )
