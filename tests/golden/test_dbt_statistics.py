@@ -140,6 +140,7 @@ SUPPRESSION = {
     "two that are 7 together": ([("a", 3), ("b", 4), ("c", 30), ("d", 40)], {"a", "b"}, {"c"}),
     "two that are 10 together": ([("a", 6), ("b", 4), ("c", 30)], {"a", "b"}, set()),
     "ties by name": ([("a", 3), ("b", 20), ("c", 20)], {"a"}, {"b"}),
+    "empty": ([("a", 0), ("b", 30)], {"a"}, set()),
     "alone": ([("a", 3)], {"a"}, set()),
 }
 
