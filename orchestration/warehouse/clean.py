@@ -96,7 +96,7 @@ class MergeResult:
     Attributes:
         partitions: Partitions in which rows that readers see changed, sorted.
         days_touched: Business days (of the event time, before and after) of rows that changed, sorted.
-        inserted: Keys that readers did not know.
+        inserted: Keys that readers did not see before; new, or deleted and back.
         updated: Keys whose content changed.
         unchanged: Keys that came in and changed nothing.
         deleted: Keys that readers no longer see.
@@ -419,12 +419,15 @@ class CleanStore:
             )
         else:
             pairs = new.join(before.lazy().select(seen), on=key, how="full", coalesce=True, suffix="_before")
-        known = pl.col("row_hash_before").is_not_null()
         was = ~pl.col("is_deleted_before").fill_null(True)
         now = ~pl.col("is_deleted").fill_null(True)
         differs = pl.col("row_hash") != pl.col("row_hash_before")
         flags = pairs.select(
-            "day", "day_before", inserted=now & ~known, updated=now & known & (~was | differs), deleted=was & ~now
+            day=pl.when(now).then("day"),
+            day_before=pl.when(was).then("day_before"),
+            inserted=now & ~was,
+            updated=now & was & differs,
+            deleted=was & ~now,
         )
         changed = flags.filter(pl.any_horizontal("inserted", "updated", "deleted"))
         return changed.group_by("day", "day_before").agg(pl.col("inserted", "updated", "deleted").sum()).collect()
