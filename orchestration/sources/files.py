@@ -13,9 +13,11 @@ import glob
 import gzip
 import hashlib
 import io
+import itertools
 import json
 import zipfile
 import zlib
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,6 +38,7 @@ from orchestration.sources.landing import REJECT_SCHEMA, FileStamp
 from orchestration.sources.profiles import (
     CSV_PROFILES,
     GA4_ALWAYS,
+    GA4_KEYED,
     ga4_missing,
     ga4_rows,
     is_import_id_row,
@@ -218,21 +221,34 @@ def _not_landed(request: ReadRequest, stamps: Sequence[tuple[Path, FileStamp]]) 
 def _batches(
     request: ReadRequest, origin: FilesOrigin, fresh: Sequence[tuple[Path, FileStamp]], delivery: Delivery
 ) -> Iterator[Batch]:
-    for path, stamp in fresh:
-        rows = 0
-        reader = _READERS[str(origin.format_of(path))]
-        for batch in reader(request, origin, path):
-            rows += batch.rows.height + (0 if batch.rejects is None else batch.rejects.height)
-            yield Batch(
-                batch.rows.with_columns(pl.lit(stamp.path).alias("_file")),
-                None if batch.rejects is None else batch.rejects.with_columns(pl.lit(stamp.path).alias("_file")),
-            )
-        if _stamp(request, path, stamp.path) != stamp:
-            raise SourceError(
-                f"{request.name}: file {path} changed while it was read; deliver files by rename, then try again",
-                transient=True,
-            )
-        delivery.files.append(FileStamp(stamp.path, stamp.size, stamp.sha256, rows))
+    for is_json, files in itertools.groupby(fresh, key=lambda file: origin.format_of(file[0]) == "jsonl"):
+        if is_json:
+            yield from _json_batches(request, origin, list(files), delivery)
+        else:
+            for path, stamp in files:
+                yield from _file_batches(request, origin, path, stamp, delivery)
+
+
+def _file_batches(
+    request: ReadRequest, origin: FilesOrigin, path: Path, stamp: FileStamp, delivery: Delivery
+) -> Iterator[Batch]:
+    rows = 0
+    for batch in _READERS[str(origin.format_of(path))](request, origin, path):
+        rows += batch.rows.height + (0 if batch.rejects is None else batch.rejects.height)
+        yield Batch(
+            batch.rows.with_columns(pl.lit(stamp.path).alias("_file")),
+            None if batch.rejects is None else batch.rejects.with_columns(pl.lit(stamp.path).alias("_file")),
+        )
+    _require_unchanged(request, path, stamp)
+    delivery.files.append(FileStamp(stamp.path, stamp.size, stamp.sha256, rows))
+
+
+def _require_unchanged(request: ReadRequest, path: Path, stamp: FileStamp) -> None:
+    if _stamp(request, path, stamp.path) != stamp:
+        raise SourceError(
+            f"{request.name}: file {path} changed while it was read; deliver files by rename, then try again",
+            transient=True,
+        )
 
 
 def _read_csv(request: ReadRequest, origin: FilesOrigin, path: Path) -> Iterator[Batch]:
@@ -390,33 +406,73 @@ def _header_row(request: ReadRequest, origin: FilesOrigin, path: Path, source: _
     return row
 
 
-def _read_jsonl(request: ReadRequest, origin: FilesOrigin, path: Path) -> Iterator[Batch]:
+def _json_batches(
+    request: ReadRequest, origin: FilesOrigin, files: Sequence[tuple[Path, FileStamp]], delivery: Delivery
+) -> Iterator[Batch]:
+    """Many small files are parsed together: a daily export of years is hundreds of them."""
     connection = _duckdb(request)
-    columns: dict[str, None] = {}
-    rows = 0
-    line_number = 0
+    counts: Counter[str] = Counter()
+    keys: dict[str, set[str]] = defaultdict(set)
+
+    def parsed(pending: Sequence[pl.DataFrame]) -> Batch:
+        lines = pl.concat(pending).with_row_index("_at")
+        batch, found = _json_rows(connection, origin, lines.select("line", pl.col("_at").cast(pl.Int64).alias("_row")))
+        for name, group in found.join(lines.select("_at", "_file"), on="_at").group_by("_file"):
+            keys[str(name[0])].update(group["keys"].explode(empty_as_null=False, keep_nulls=False).unique())
+        rows, rejects = (_placed(frame, lines) for frame in (batch.rows, batch.rejects))
+        for frame in (rows, rejects):
+            counts.update(dict(frame.group_by("_file").len().iter_rows()))
+        return Batch(rows, rejects)
+
     try:
-        with _open(request, origin, path) as source:
-            while chunk := source.read_lines(_LINES):
-                lines = pl.DataFrame({"line": chunk.decode("utf-8").split("\n")}, schema={"line": pl.String})
-                if chunk.endswith(b"\n"):
-                    lines = lines.head(-1)
-                lines = lines.with_columns(
-                    pl.col("line").str.strip_chars(" \t\r"),
-                    pl.int_range(line_number + 1, line_number + 1 + pl.len()).alias("_row"),
-                )
-                line_number += lines.height
-                batch = _json_rows(connection, origin, lines.filter(pl.col("line") != ""))
-                rows += batch.rows.height
-                columns.update(dict.fromkeys(name for name in batch.rows.columns if name != "_row"))
-                yield batch
+        pending: list[pl.DataFrame] = []
+        size = 0
+        for path, stamp in files:
+            for lines in _json_lines(request, origin, path):
+                pending.append(lines.with_columns(pl.lit(stamp.path).alias("_file")))
+                size += int(lines["line"].str.len_bytes().sum())
+                if size >= _LINES:
+                    yield parsed(pending)
+                    pending, size = [], 0
+            _require_unchanged(request, path, stamp)
+        if pending:
+            yield parsed(pending)
     finally:
         connection.close()
-    if rows:
-        _require_fields(request, origin, path, list(columns))
+    for path, stamp in files:
+        if keys[stamp.path]:
+            _require_fields(request, origin, path, unique_names(sorted(keys[stamp.path])))
+        delivery.files.append(FileStamp(stamp.path, stamp.size, stamp.sha256, counts[stamp.path]))
 
 
-def _json_rows(connection: duckdb.DuckDBPyConnection, origin: FilesOrigin, lines: pl.DataFrame) -> Batch:
+def _json_lines(request: ReadRequest, origin: FilesOrigin, path: Path) -> Iterator[pl.DataFrame]:
+    """Lines that are not blank, as ``line``, with their numbers from 1 as ``_row``."""
+    line_number = 0
+    with _open(request, origin, path) as source:
+        while chunk := source.read_lines(_LINES):
+            lines = pl.DataFrame({"line": chunk.decode("utf-8").split("\n")}, schema={"line": pl.String})
+            if chunk.endswith(b"\n"):
+                lines = lines.head(-1)
+            lines = lines.with_columns(
+                pl.col("line").str.strip_chars(" \t\r"),
+                pl.int_range(line_number + 1, line_number + 1 + pl.len()).alias("_row"),
+            )
+            line_number += lines.height
+            yield lines.filter(pl.col("line") != "")
+
+
+def _placed(frame: pl.DataFrame | None, lines: pl.DataFrame) -> pl.DataFrame:
+    """``frame`` with file and line number in place of the position among ``lines``."""
+    if frame is None:
+        return pl.DataFrame(schema=REJECT_SCHEMA)
+    at = frame["_row"]
+    return frame.with_columns(lines["_row"].gather(at).alias("_row"), lines["_file"].gather(at).alias("_file"))
+
+
+def _json_rows(
+    connection: duckdb.DuckDBPyConnection, origin: FilesOrigin, lines: pl.DataFrame
+) -> tuple[Batch, pl.DataFrame]:
+    """Lines made rows, and for each line that is an object its position (``_at``) and its ``keys``."""
     connection.register("_lines", lines.to_arrow())
     kinds = _fetch(
         connection,
@@ -434,9 +490,10 @@ def _json_rows(connection: duckdb.DuckDBPyConnection, origin: FilesOrigin, lines
         pl.col("line").alias("text"),
     )
     lines = lines.filter(is_object)
+    found = lines.select(pl.col("_row").cast(pl.UInt32).alias("_at"), kinds["keys"].filter(is_object).alias("keys"))
     keys = kinds["keys"].filter(is_object).explode(empty_as_null=False, keep_nulls=False).unique(maintain_order=True)
     if not keys.len():
-        return Batch(lines.select(pl.col("_row").cast(pl.Int64)), rejects)
+        return Batch(lines.select(pl.col("_row").cast(pl.Int64)), rejects), found
     fields = keys.to_list()
     connection.register("_lines", lines.to_arrow())
     structure = json.dumps(dict.fromkeys(fields, "VARCHAR"), ensure_ascii=False)
@@ -444,7 +501,7 @@ def _json_rows(connection: duckdb.DuckDBPyConnection, origin: FilesOrigin, lines
         "cells"
     ].struct.unnest()
     rows.columns = unique_names(fields)
-    return _finished(connection, origin, rows, lines["_row"], texts=lines["line"], rejects=rejects)
+    return _finished(connection, origin, rows, lines["_row"], texts=lines["line"], rejects=rejects), found
 
 
 def _read_parquet(request: ReadRequest, origin: FilesOrigin, path: Path) -> Iterator[Batch]:
@@ -517,7 +574,7 @@ def _require_fields(request: ReadRequest, origin: FilesOrigin, path: Path, colum
     if origin.profile != "ga4_bigquery":
         require_columns(request, columns, f"file {path}")
         return
-    absent = [name for name in request.config.declared_columns() if name not in columns]
+    absent = [name for name in request.config.declared_columns() if name not in columns or name in GA4_KEYED]
     if faults := [fault for name in absent if (fault := ga4_missing(name, columns))]:
         raise SourceError(
             f"{request.name}, file {path}: {'; '.join(faults)}. Nothing was loaded. A GA4 export always has "
@@ -723,7 +780,7 @@ def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-_READERS = {"csv": _read_csv, "jsonl": _read_jsonl, "parquet": _read_parquet}
+_READERS = {"csv": _read_csv, "parquet": _read_parquet}
 
 KIND = SourceKind(
     name="files",

@@ -54,7 +54,7 @@ GA4_COLUMNS = (
 """Top level of the GA4 BigQuery export schema (support.google.com/analytics/answer/7029846)."""
 GA4_ALWAYS = ("event_date", "event_timestamp", "event_name")
 """Columns that no GA4 export is without; a JSON export leaves out what is null, so others may be absent."""
-_GA4_KEYED = ("event_params", "user_properties")
+GA4_KEYED = ("event_params", "user_properties")
 _GA4_RECORDS = (
     "privacy_info",
     "user_ltv",
@@ -150,7 +150,7 @@ def ga4_missing(column: str, columns: Iterable[str]) -> str | None:
     known = [*GA4_COLUMNS, *columns]
     if column in GA4_ALWAYS or top not in GA4_COLUMNS:
         return f"column {column!r} is missing; {suggest(column, known, 'known')}"
-    if top in _GA4_KEYED and column == top:
+    if top in GA4_KEYED and column == top:
         return f"column {column!r} is made flat; name one key of it, such as {column}.page_location"
     return None
 
@@ -171,7 +171,7 @@ def ga4_rows(connection: duckdb.DuckDBPyConnection, frame: pl.DataFrame) -> tupl
     readable = pl.Series([True] * frame.height, dtype=pl.Boolean)
     parts: list[pl.DataFrame] = []
     for name in frame.columns:
-        if name in _GA4_KEYED:
+        if name in GA4_KEYED:
             values, fits = _keyed(connection, frame[name])
             readable &= fits
             parts.append(values)
