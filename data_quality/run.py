@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from data_quality.rules import Rule, literal, quote
-from orchestration.contracts import CONTROL
+from orchestration.contracts import CONTROL, Pii
 
 if TYPE_CHECKING:
     from data_quality.engine import Session
@@ -153,15 +153,16 @@ def _open(session: Session, tables: Tables, run_id: str, now: datetime) -> dict[
     session.execute(f"CREATE TABLE {RUN_TABLE} AS SELECT {literal(run_id)} AS run_id, {instant} AS now")
     for name, pattern in tables.parquet.items():
         try:
-            _view(session, name, f"read_parquet({literal(pattern)}, hive_partitioning = false)")
+            if name in CONTROL:
+                _control_table(session, name, pattern)
+            else:
+                _view(session, name, f"read_parquet({literal(pattern)}, hive_partitioning = false)")
         except Exception as error:
             problems[name] = f"{pattern} cannot be read: {_message(error)}"
     for name, pattern in tables.optional.items():
         try:
             if session.execute(f"SELECT 1 FROM glob({literal(pattern)}) LIMIT 1"):
-                _view(
-                    session, name, f"read_parquet({literal(pattern)}, union_by_name = true, hive_partitioning = false)"
-                )
+                _control_table(session, name, pattern)
             else:
                 session.register(name, pl.DataFrame(schema=CONTROL[name].schema))
         except Exception as error:
@@ -180,6 +181,15 @@ def _open(session: Session, tables: Tables, run_id: str, now: datetime) -> dict[
 
 def _view(session: Session, name: str, origin: str) -> None:
     session.execute(f"CREATE VIEW {quote(name)} AS SELECT * FROM {origin}")
+
+
+def _control_table(session: Session, name: str, pattern: str) -> None:
+    # Many small files, read by many rules: once is enough. What rows held is not looked at.
+    columns = ", ".join(quote(column.name) for column in CONTROL[name].columns if column.pii is not Pii.FREE_TEXT)
+    session.execute(
+        f"CREATE TABLE {quote(name)} AS SELECT {columns} FROM read_parquet({literal(pattern)}, union_by_name = true, "
+        "hive_partitioning = false)"
+    )
 
 
 def _attach(session: Session, path: Path, alias: str, prefix: str) -> list[str]:

@@ -106,11 +106,11 @@ def _stream_rules(stream: Stream, limits: Limits, zone: str) -> list[Rule]:
         rule(
             "counts_add_up",
             f"SELECT load_id, rows_read, rows_landed, rows_rejected FROM load WHERE {tonight} AND "
-            "status = 'committed' AND (rows_read = rows_landed + rows_rejected) IS NOT TRUE",
+            "status = 'committed' AND (rows_read <= rows_landed + rows_rejected) IS NOT TRUE",
             "consistency",
             "error",
-            "rows landed and rows rejected make up the rows read.",
-            "Rows were lost or doubled on the way in: replay the load.",
+            "every row read was landed or rejected; rows that say that a key is gone may come on top.",
+            "Rows were lost on the way in: extract the window again.",
         ),
         rule(
             "manifest_agrees",
@@ -125,7 +125,7 @@ def _stream_rules(stream: Stream, limits: Limits, zone: str) -> list[Rule]:
         ),
         rule(
             "volume_as_usual",
-            _volume(of_stream, limits.volume_drop_warn, zone),
+            _volume(of_stream, stream.is_incremental, limits.volume_drop_warn, zone),
             "completeness",
             "warn",
             f"the day's rows are less than {limits.volume_drop_warn:.0%} below the median of the same weekday in the "
@@ -146,7 +146,7 @@ def _stream_rules(stream: Stream, limits: Limits, zone: str) -> list[Rule]:
         rules.append(
             rule(
                 "not_empty",
-                _empty_delivery(of_stream, tonight, stream),
+                _empty_delivery(of_stream, tonight),
                 "completeness",
                 "error",
                 f"the delivery is not empty where one of the last {VOLUME_WINDOW_DAYS} days had rows.",
@@ -167,24 +167,25 @@ def _stream_rules(stream: Stream, limits: Limits, zone: str) -> list[Rule]:
     return rules
 
 
-def _empty_delivery(of_stream: str, tonight: str, stream: Stream) -> str:
-    # No new file is a quiet night. A full extract that finds nothing says that every row is gone.
-    statuses = "'committed'" if stream.kind == "files" else "'committed', 'unchanged'"
+def _empty_delivery(of_stream: str, tonight: str) -> str:
+    # Where there was nothing new to read, rows_read is null: a quiet night. Zero is an answer.
     return f"""
         SELECT t.load_id, p.rows_read AS rows_before
-        FROM (SELECT * FROM load WHERE {tonight} AND rows_read = 0 AND status IN ({statuses})) t,
+        FROM (SELECT * FROM load WHERE {tonight} AND rows_read = 0 AND status IN ('committed', 'unchanged')) t,
             (SELECT * FROM load WHERE {of_stream} AND status = 'committed' AND rows_read > 0) p
         WHERE p.started_at < t.started_at AND p.started_at >= t.started_at - INTERVAL {VOLUME_WINDOW_DAYS} DAY
         QUALIFY row_number() OVER (PARTITION BY t.load_id ORDER BY p.started_at DESC, p.load_id) = 1
     """
 
 
-def _volume(of_stream: str, drop: float, zone: str) -> str:
+def _volume(of_stream: str, is_incremental: bool, drop: float, zone: str) -> str:
+    # The same rows as last time are a delivery of a full extract; of an increment they are the overlap.
+    statuses = "'committed'" if is_incremental else "'committed', 'unchanged'"
     day = f"CAST(timezone({literal(zone)}, timezone('UTC', started_at)) AS DATE)"
     return f"""
         WITH loads AS (
             SELECT {day} AS day, rows_read, run_id = (SELECT run_id FROM gate_run) AS is_tonight
-            FROM load WHERE {of_stream} AND status = 'committed'
+            FROM load WHERE {of_stream} AND status IN ({statuses}) AND rows_read IS NOT NULL
         ), days AS (
             SELECT day, sum(rows_read) AS rows_read, bool_or(is_tonight) AS is_tonight FROM loads GROUP BY day
         )

@@ -93,14 +93,15 @@ def test_a_median_needs_more_than_one_day(tmp_path):
 
 
 def test_golden_g31_a_new_column_warns(tmp_path):
-    found, action, details = check(tmp_path, [load(1), load(schema_change="came: loyalty_tier")])
+    found, action, details = check(tmp_path, [load(1), load(schema_change="added: loyalty_tier")])
     assert (found, action) == ({"no_schema_change": "failed"}, "publish+warn")
-    assert "came: loyalty_tier" in details["no_schema_change"]
+    assert "added: loyalty_tier" in details["no_schema_change"]
 
 
-def test_golden_g31_the_same_file_again_is_a_quiet_night(tmp_path):
-    again = load(rows=0, status="unchanged")
-    assert check(tmp_path, [load(1), again])[:2] == ({}, "publish")
+@pytest.mark.parametrize("rows", [None, 5000])
+def test_golden_g31_the_same_file_again_is_a_quiet_night(tmp_path, rows):
+    again = load(rows=rows, status="unchanged", rows_landed=0)
+    assert check(tmp_path, [*HISTORY, again])[:2] == ({}, "publish")
 
 
 def test_an_incremental_stream_with_nothing_new_is_a_quiet_night(tmp_path):
@@ -114,8 +115,9 @@ def test_a_full_extract_that_finds_nothing_blocks(tmp_path, status):
     assert check(tmp_path, loads, FULL)[:2] == ({"not_empty": "failed"}, "block")
 
 
-def test_a_second_empty_night_blocks_too(tmp_path):
-    assert check(tmp_path, [load(2), load(1, rows=0), load(rows=0)])[1] == "block"
+@pytest.mark.parametrize("status", ["committed", "unchanged"])
+def test_a_second_empty_night_blocks_too(tmp_path, status):
+    assert check(tmp_path, [load(2), load(1, rows=0), load(rows=0, status=status)])[1] == "block"
 
 
 def test_a_stream_that_never_had_rows_may_be_empty(tmp_path):
@@ -161,6 +163,10 @@ def test_a_stream_that_never_loaded_is_stale(tmp_path):
 
 def test_rows_that_do_not_add_up_block(tmp_path):
     assert check(tmp_path, [load(1), load(rows_landed=4990)])[:2] == ({"counts_add_up": "failed"}, "block")
+
+
+def test_rows_that_say_a_key_is_gone_come_on_top(tmp_path):
+    assert check(tmp_path, [load(1), load(rows_landed=5010)])[:2] == ({}, "publish")
 
 
 def test_counts_that_are_missing_block(tmp_path):
