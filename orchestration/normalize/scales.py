@@ -128,7 +128,9 @@ def _is_number(value: float | str) -> bool:
         return False
 
 
-def read_answers(answers: pl.LazyFrame, questions: pl.DataFrame | None, source: str | None = None) -> pl.LazyFrame:
+def read_answers(
+    answers: pl.LazyFrame, questions: pl.DataFrame | None, source: str | None = None, prefix: str = ""
+) -> pl.LazyFrame:
     """Add what each answer means on its question's scale.
 
     In this order: a blank answer is missing (``blank``); a missing code is missing for its reason; a label becomes
@@ -140,24 +142,29 @@ def read_answers(answers: pl.LazyFrame, questions: pl.DataFrame | None, source: 
         answers: ``survey_id``, ``question_id``, ``answer_text`` (null where blank) and any other columns.
         questions: Rows of the ``question`` contract; see ``declared_questions``.
         source: Source whose answers these are.
+        prefix: Put before the name of each column read or added, to keep clear of the other columns.
 
     Returns:
         ``answers`` with ``value_text``, ``value_number``, ``missing_reason`` and ``reject_reason`` (null where the
         answer is valid or missing).
     """
-    declared, codes = declared_questions(questions, source)
-    text = pl.col("answer_text")
-    metric = pl.col("metric")
-    number = pl.col("__number").struct.field(VALUE)
-    is_scored = metric.is_in(list(WHOLE_METRICS))
-    joined = (
-        answers.with_columns(code=_code(text))
-        .join(declared.lazy(), on=["survey_id", "question_id"], how="left", maintain_order="left")
-        .join(codes.lazy(), on=["survey_id", "question_id", "code"], how="left", maintain_order="left")
-        .with_columns(__number=numbers(text))
+    declared, codes = (
+        frame.lazy().rename(lambda name: prefix + name) for frame in declared_questions(questions, source)
     )
-    is_missing = text.is_null() | pl.col("code_reason").is_not_null()
-    point = pl.coalesce(pl.col("code_number"), number)
+
+    def column(name: str) -> pl.Expr:
+        return pl.col(prefix + name)
+
+    text, metric = column("answer_text"), column("metric")
+    question = [prefix + "survey_id", prefix + "question_id"]
+    joined = (
+        answers.with_columns(_code(text).alias(prefix + "code"), numbers(text).alias(prefix + "read"))
+        .join(declared, on=question, how="left", maintain_order="left")
+        .join(codes, on=[*question, prefix + "code"], how="left", maintain_order="left")
+    )
+    is_scored = metric.is_in(list(WHOLE_METRICS))
+    is_missing = text.is_null() | column("code_reason").is_not_null()
+    point = pl.coalesce(column("code_number"), column("read").struct.field(VALUE))
     reason = (
         pl.when(metric.is_null())
         .then(pl.lit(UNDECLARED_QUESTION))
@@ -167,22 +174,26 @@ def read_answers(answers: pl.LazyFrame, questions: pl.DataFrame | None, source: 
         .then(pl.lit(NOT_NUMERIC))
         .when(point != point.round())
         .then(pl.lit(NOT_INTEGER))
-        .when((point < pl.col("scale_min")) | (point > pl.col("scale_max")))
+        .when((point < column("scale_min")) | (point > column("scale_max")))
         .then(pl.lit(OUT_OF_RANGE))
     )
     value = (
         pl.when(is_missing | metric.is_null() | (metric == "text"))
         .then(None)
         .when(metric == "choice")
-        .then(pl.col("code_number"))
+        .then(column("code_number"))
         .otherwise(point)
     )
-    return joined.with_columns(
-        value_text=pl.when(metric.is_not_null() & (metric != "text")).then(text),
-        value_number=value,
-        missing_reason=pl.when(text.is_null()).then(pl.lit(BLANK)).otherwise(pl.col("code_reason")),
-        reject_reason=reason,
-    ).drop("code", "metric", "scale_min", "scale_max", "code_reason", "code_number", "__number")
+    added = {
+        "value_text": pl.when(metric.is_not_null() & (metric != "text")).then(text),
+        "value_number": value,
+        "missing_reason": pl.when(text.is_null()).then(pl.lit(BLANK)).otherwise(column("code_reason")),
+        "reject_reason": reason,
+    }
+    helpers = ("code", "read", "metric", "scale_min", "scale_max", "code_reason", "code_number")
+    return joined.with_columns(expression.alias(prefix + name) for name, expression in added.items()).drop(
+        [prefix + name for name in helpers]
+    )
 
 
 __all__ = [

@@ -525,40 +525,27 @@ class _Normaliser:
             for name in ("value_number", "value_text")
             if name in self.mapping.fields
         ]
-        answer = (
-            pl.col(_TEXT)
-            if self.mapping.questions
-            else pl.coalesce([entry.taken for entry in given] or [pl.lit(None, dtype=pl.String())])
-        )
+        nothing = pl.lit(None, dtype=pl.String())
+        answer = pl.col(_TEXT) if self.mapping.questions else pl.coalesce([*(entry.taken for entry in given), nothing])
         frame = frame.with_columns(
-            survey_id=self.value("survey_id"), question_id=self.value("question_id"), answer_text=answer
+            self.value("survey_id").alias("__survey_id"),
+            self.value("question_id").alias("__question_id"),
+            answer.alias("__answer_text"),
         )
-        frame = scales.read_answers(frame, self.context.questions, self.context.source)
-        reason = pl.col("missing_reason")
+        frame = scales.read_answers(frame, self.context.questions, self.context.source, prefix="__")
+        reason = pl.col("__missing_reason")
         if self.mapping.questions:
             absent = (self.slot_column("kind") == "absent") & ~pl.col(DELETED)
             reason = pl.when(absent).then(pl.lit(scales.NOT_ASKED)).otherwise(reason)
         if "missing_reason" in self.mapping.fields:
             declared = self.field("missing_reason", self.mapping.fields["missing_reason"])
             listed = categories.listed_categories(declared.taken, declared.column.values or ())
-            reason = pl.when(pl.col("value_number").is_null() & reason.is_not_null()).then(
-                pl.coalesce(listed.struct.field(VALUE), reason)
-            )
-        return frame.select(
-            pl.exclude(
-                "survey_id",
-                "question_id",
-                "value_text",
-                "value_number",
-                "missing_reason",
-                "reject_reason",
-                "answer_text",
-            ),
-            pl.when(~pl.col(_DEAD)).then(pl.col("value_text")).alias("__value_text"),
-            pl.when(~pl.col(_DEAD)).then(pl.col("value_number")).alias("__value_number"),
-            pl.when(~pl.col(_DEAD)).then(reason).alias("__missing_reason"),
-            pl.col("reject_reason").alias("__reject_reason"),
-            pl.col("answer_text").alias("__answer_text"),
+            reason = pl.when(reason.is_not_null()).then(pl.coalesce(listed.struct.field(VALUE), reason))
+        alive = ~pl.col(_DEAD)
+        return frame.with_columns(
+            pl.when(alive).then(pl.col("__value_text")).alias("__value_text"),
+            pl.when(alive).then(pl.col("__value_number")).alias("__value_number"),
+            pl.when(alive).then(reason).alias("__missing_reason"),
         )
 
     # -- rows and rejects ------------------------------------------------------------------------------------------

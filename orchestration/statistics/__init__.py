@@ -1,0 +1,1 @@
+"""Formulas that SQL cannot say well; pure functions over frames."""
