@@ -13,6 +13,7 @@ from orchestration.contracts import CONTRACTS, DERIVED, Contract, Pii
 STAGING = Path(__file__).resolve().parent.parent / "models" / "staging"
 
 _HEAD = "# Written by dbt_project/scripts/staging.py from orchestration/contracts: change those and run it again.\n"
+_LOCATION = "read_parquet('{{ env_var('EXPERIENCE_HOME', '../var') }}/clean/{name}/*.parquet')"
 _PII = {
     Pii.DIRECT: " Personal data, never published.",
     Pii.FREE_TEXT: " Free text, never published.",
@@ -61,7 +62,7 @@ def files() -> dict[str, str]:
         "    description: The clean layer, Parquet below $EXPERIENCE_HOME/clean; read it through src().",
         "    config:",
         "      meta:",
-        "        external_location: \"read_parquet('{{ env_var('EXPERIENCE_HOME', '../var') }}/clean/{name}/*.parquet')\"",
+        f"        external_location: {_quoted(_LOCATION)}",
         "    tables:",
     ]
     for table in tables:

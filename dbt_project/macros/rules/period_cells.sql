@@ -30,7 +30,7 @@ calendar_row as (
         {{ measures.keys() | join(', ') }}
     from {{ relation }}
     {% if next_day and kind != 'day' -%}
-    where {{ next_day }} is null or {{ period_start(kind, next_day) }} <> {{ period_start(kind, day) }}
+    where {{ is_latest_in(kind, day, next_day) }}
     {% endif %}
     union all
     {% endfor -%}
@@ -51,12 +51,12 @@ calendar_cell as (
         period_kind,
         period_start_date,
         period_end_date,
-        {{ _breakdown_columns(breakdowns) }},
+        {{ breakdown_columns(breakdowns) }},
         {% for measure, type in measures.items() -%}
         cast(sum({{ measure }}) as {{ type }}) as {{ measure }}{{ ',' if not loop.last }}
         {% endfor %}
     from calendar_row
-    group by {{ _breakdown_sets(keys + ['period_kind', 'period_start_date', 'period_end_date'], dimensions) }}
+    group by {{ breakdown_sets(keys + ['period_kind', 'period_start_date', 'period_end_date'], dimensions) }}
 ),
 
 {% if rolling -%}
@@ -92,12 +92,12 @@ rolling_change as (
         {% for key in keys %}{{ key }}, {% endfor -%}
         window_days,
         change_date,
-        {{ _breakdown_columns(breakdowns) }},
+        {{ breakdown_columns(breakdowns) }},
         {% for measure, type in measures.items() -%}
         cast(sum({{ measure }}) as {{ type }}) as {{ measure }}{{ ',' if not loop.last }}
         {% endfor %}
     from rolling_change_row
-    group by {{ _breakdown_sets(keys + ['window_days', 'change_date'], dimensions) }}
+    group by {{ breakdown_sets(keys + ['window_days', 'change_date'], dimensions) }}
 ),
 
 rolling_total as (
@@ -163,7 +163,7 @@ period_cell as (
 {%- endmacro %}
 
 {# Name and value of a grouping set: each set holds at most one breakdown column, the others are null. #}
-{% macro _breakdown_columns(breakdowns) -%}
+{% macro breakdown_columns(breakdowns) -%}
         case
             {% for name, column in breakdowns.items() -%}
             when grouping({{ column }}) = 0 then '{{ name }}'
@@ -178,9 +178,14 @@ period_cell as (
         end as breakdown_value
 {%- endmacro %}
 
-{% macro _breakdown_sets(keys, dimensions) -%}
+{% macro breakdown_sets(keys, dimensions) -%}
     grouping sets (
         ({{ keys | join(', ') }}){% for dimension in dimensions %},
         ({{ (keys + [dimension]) | join(', ') }}){% endfor %}
     )
+{%- endmacro %}
+
+{# True where nothing replaces the row within its own period. #}
+{% macro is_latest_in(kind, day, next_day) -%}
+    coalesce({{ period_start(kind, next_day) }} <> {{ period_start(kind, day) }}, true)
 {%- endmacro %}

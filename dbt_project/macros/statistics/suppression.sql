@@ -13,13 +13,14 @@
 #}
 {% macro suppression_reason(n, group, order_value) -%}
     {%- set minimum = var('minimum_n') -%}
+    {%- set small = n ~ ' > 0 and ' ~ n ~ ' < ' ~ minimum -%}
     {%- set by = group | join(', ') -%}
     case
         when {{ n }} < {{ minimum }} then 'below_minimum'
         when
             (
-                count(case when {{ n }} > 0 and {{ n }} < {{ minimum }} then 1 end) over (partition by {{ by }}) = 1
-                or sum(case when {{ n }} < {{ minimum }} then {{ n }} end) over (partition by {{ by }}) < {{ minimum }}
+                count(case when {{ small }} then 1 end) over (partition by {{ by }}) = 1
+                or sum(case when {{ small }} then {{ n }} end) over (partition by {{ by }}) < {{ minimum }}
             )
             and row_number() over (
                 partition by {{ by }}

@@ -13,5 +13,6 @@ with seen as (
     from {{ ref('int_ticket_timed') }}
 )
 
-select coalesce({% if var('as_of_date') %}cast('{{ var("as_of_date") }}' as date), {% endif %}max(latest_date)) as as_of_date
+select
+    coalesce(cast(nullif('{{ var("as_of_date") }}', '') as date), max(latest_date)) as as_of_date
 from seen

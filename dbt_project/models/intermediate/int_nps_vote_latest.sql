@@ -69,9 +69,8 @@ select
     case when category = 0 then 1 else 0 end as n_passives,
     case when category = -1 then 1 else 0 end as n_detractors,
     cast(weight as decimal(19, 8)) as weight,
-    {% for kind in ['week', 'month', 'quarter', 'year'] -%}
-    next_vote_date is null
-    or {{ period_start(kind, 'next_vote_date') }} <> {{ period_start(kind, 'vote_date') }} as is_latest_of_{{ kind }}
-    {{- ',' if not loop.last }}
-    {% endfor %}
+    {{ is_latest_in('week', 'vote_date', 'next_vote_date') }} as is_latest_of_week,
+    {{ is_latest_in('month', 'vote_date', 'next_vote_date') }} as is_latest_of_month,
+    {{ is_latest_in('quarter', 'vote_date', 'next_vote_date') }} as is_latest_of_quarter,
+    {{ is_latest_in('year', 'vote_date', 'next_vote_date') }} as is_latest_of_year
 from daily

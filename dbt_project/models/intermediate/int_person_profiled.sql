@@ -39,12 +39,15 @@ profile as (
     select
         person_id,
         min(created_at) as created_at,
-        {% for column in [
-            'country', 'region', 'language', 'segment', 'lifecycle_stage', 'acquisition_channel',
-            'has_marketing_consent', 'account_key',
-        ] -%}
-        {{ latest_by(column, ['version_at', 'source', 'source_id']) }} as {{ column }}{{ ',' if not loop.last }}
-        {% endfor %}
+        {%- set order = ['version_at', 'source', 'source_id'] %}
+        {{ latest_by('country', order) }} as country,
+        {{ latest_by('region', order) }} as region,
+        {{ latest_by('language', order) }} as language,
+        {{ latest_by('segment', order) }} as segment,
+        {{ latest_by('lifecycle_stage', order) }} as lifecycle_stage,
+        {{ latest_by('acquisition_channel', order) }} as acquisition_channel,
+        {{ latest_by('has_marketing_consent', order) }} as has_marketing_consent,
+        {{ latest_by('account_key', order) }} as account_key
     from customer
     group by person_id
 )

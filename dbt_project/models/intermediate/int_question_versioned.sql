@@ -28,9 +28,9 @@ ranked as (
                     when coalesce(question.survey_version, '') = asked.survey_version then 0
                     when question.survey_version is null then 1
                     else 2
-                end,
+                end asc,
                 question.survey_version desc nulls last,
-                question.source_id
+                question.source_id asc
         ) as version_rank
     from asked
     inner join {{ ref('stg_question') }} as question

@@ -51,7 +51,7 @@ reached_{{ rank }} as (
         on
             previous.person_id = entry.person_id
             and entry.funnel_rank = {{ rank }}
-            and entry.entered_at >= previous.reached_at
+            and previous.reached_at <= entry.entered_at
             and entry.entered_at <= {{ add_minutes('previous.cohort_entered_at', window_days * 24 * 60) }}
     where previous.reached_at is not null
     group by previous.person_id, previous.cohort_channel, previous.cohort_entered_at, previous.reached_at

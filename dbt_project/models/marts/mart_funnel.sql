@@ -6,20 +6,28 @@ with person_stage as (
     from {{ ref('int_stage_reached') }}
 ),
 
+range_of_all as (
+    select
+        min(cohort_month) as cohort_start_date,
+        max(cohort_date) as cohort_end_date
+    from person_stage
+),
+
 cohort as (
     select
+        *,
         'month' as cohort_kind,
         cohort_month as cohort_start_date,
-        {{ period_end('month', 'cohort_month') }} as cohort_end_date,
-        person_stage.*
+        {{ period_end('month', 'cohort_month') }} as cohort_end_date
     from person_stage
     union all
     select
+        person_stage.*,
         'all' as cohort_kind,
-        (select min(cohort_month) from person_stage) as cohort_start_date,
-        (select max(cohort_date) from person_stage) as cohort_end_date,
-        person_stage.*
+        range_of_all.cohort_start_date,
+        range_of_all.cohort_end_date
     from person_stage
+    cross join range_of_all
 ),
 
 cell as (
@@ -30,13 +38,13 @@ cell as (
         stage_id,
         stage_order,
         previous_stage_id,
-        {{ _breakdown_columns({'channel': 'channel', 'segment': 'segment'}) }},
+        {{ breakdown_columns({'channel': 'channel', 'segment': 'segment'}) }},
         cast(sum(n_previous) as bigint) as n_previous,
         cast(sum(n_reached) as bigint) as n_reached,
         {{ median('hours_from_previous') }} as median_hours_from_previous
     from cohort
     group by
-        {{ _breakdown_sets(
+        {{ breakdown_sets(
             ['cohort_kind', 'cohort_start_date', 'cohort_end_date', 'stage_id', 'stage_order', 'previous_stage_id'],
             ['channel', 'segment'],
         ) }}
