@@ -150,7 +150,8 @@ def _stream_rules(stream: Stream, limits: Limits, zone: str) -> list[Rule]:
                 "completeness",
                 "error",
                 f"the delivery is not empty where one of the last {VOLUME_WINDOW_DAYS} days had rows.",
-                "Ask the source for the rows. Where it is right to be empty, run the night again.",
+                "Ask the source for the rows. Where it is right to be empty: "
+                + ("run the night again." if stream.kind == "files" else f"take the stream out of {yaml}."),
             )
         )
     for severity, limit in (("warn", limits.rejected_warn), ("error", limits.rejected_error)):
