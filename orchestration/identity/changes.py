@@ -1,0 +1,61 @@
+"""What became of persons from one night to the next: the log of merges and splits.
+
+Does not belong here: how persons are made.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import polars as pl
+
+from orchestration.contracts import DERIVED
+from orchestration.identity.evidence import NODE
+
+MERGE, SPLIT, REMOVED = "merge", "split", "removed"
+
+
+def changes(before: pl.DataFrame, after: pl.DataFrame, run_id: str, now: datetime) -> pl.DataFrame:
+    """Records whose person is another one than before.
+
+    ``merge``: all records that the old person still has went together to a person who had records of others before.
+    ``split``: the old person's records went different ways, or the record that gave the person its id is gone.
+    ``removed``: the record is gone. New records are no change.
+
+    Args:
+        before: ``person_record`` of the night before.
+        after: ``person_record`` now.
+        run_id: The run.
+        now: When, UTC.
+
+    Returns:
+        Rows of ``person_change``.
+    """
+    key = list(NODE)
+    both = before.select(*key, from_person_id="person_id").join(
+        after.select(*key, to_person_id="person_id"), on=key, how="left"
+    )
+    kept = both.drop_nulls("to_person_id")
+    ways = kept.group_by("from_person_id").agg(ways=pl.col("to_person_id").n_unique())
+    origins = kept.group_by("to_person_id").agg(origins=pl.col("from_person_id").n_unique())
+    is_merge = (pl.col("ways") == 1) & (pl.col("origins") > 1)
+    moved = both.filter(pl.col("from_person_id").ne_missing(pl.col("to_person_id")))
+    kind = (
+        pl.when(pl.col("to_person_id").is_null())
+        .then(pl.lit(REMOVED))
+        .when(is_merge)
+        .then(pl.lit(MERGE))
+        .otherwise(pl.lit(SPLIT))
+    )
+    contract = DERIVED["person_change"]
+    return (
+        moved.join(ways, on="from_person_id", how="left")
+        .join(origins, on="to_person_id", how="left")
+        .with_columns(
+            run_id=pl.lit(run_id),
+            changed_at=pl.lit(now).dt.replace_time_zone(None).dt.cast_time_unit("us"),
+            change_kind=kind,
+        )
+        .select(contract.schema.keys())
+        .sort(contract.key)
+    )

@@ -1,0 +1,145 @@
+"""Evidence to persons: judge values from the surest rule on, join what is left, name each person.
+
+A person is a connected component of records. Its id is made from its oldest record (the least
+``first_extracted_at``, then the order of tables and the record's key), so it is a function of the data alone: the
+same data always gives the same id, and a person keeps its id while the oldest record stays, whoever joins.
+
+Belongs here: the order of the rules, components, ids, hashing. Does not belong here: collecting evidence, deciding
+that a value is shared, comparing nights.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from orchestration.contracts import DERIVED
+from orchestration.identity.evidence import LOGIN, NODE, RECORD_TABLES, VISITOR, Collected, collect
+from orchestration.identity.sharing import BLOCKED_SCHEMA, LISTED, SharingRules, cluster, judge, listed
+
+SURE = ("customer_id", "external_id", "parent")
+JUDGED = ("login", "email", "phone", "cookie")
+"""Rules whose values may be shared, from the surest; each is judged on what the ones before have joined."""
+_AGE_ORDER = (*RECORD_TABLES, LOGIN, VISITOR)
+
+
+@dataclass(frozen=True)
+class Identities:
+    """The tables ``identity_evidence`` and ``person_record``."""
+
+    evidence: pl.DataFrame
+    person_record: pl.DataFrame
+
+
+def resolve_identities(
+    tables: Mapping[str, pl.LazyFrame],
+    blocked: pl.DataFrame | None = None,
+    *,
+    rules: SharingRules | None = None,
+    hmac_key: bytes | None = None,
+) -> Identities:
+    """Find out which records are one person.
+
+    Args:
+        tables: Clean tables by name, see ``evidence.collect``.
+        blocked: Values that link nobody: ``kind`` (a rule, or ``email_local_part``), ``value``, ``reason``.
+        rules: How strict to be with values that people share.
+        hmac_key: Key of the hashes of values; without one they are plain SHA-256.
+
+    Returns:
+        Evidence and persons of records that are not deleted; a deleted customer record still links the others.
+    """
+    return resolve(collect(tables), blocked, rules=rules, hmac_key=hmac_key)
+
+
+def resolve(
+    collected: Collected,
+    blocked: pl.DataFrame | None = None,
+    *,
+    rules: SharingRules | None = None,
+    hmac_key: bytes | None = None,
+) -> Identities:
+    """``resolve_identities`` on evidence that is collected already."""
+    nodes = collected.nodes.with_row_index("node")
+    evidence = collected.evidence.join(nodes.select(*NODE, "node"), on=list(NODE))
+    if blocked is None:
+        blocked = pl.DataFrame(schema=BLOCKED_SCHEMA)
+    reason = pl.when(listed(evidence, blocked)).then(pl.lit(LISTED)).otherwise(pl.lit(None, dtype=pl.String))
+    evidence = evidence.select("node", "rule", "value", block_reason=reason)
+    traits = _traits(collected, nodes, evidence)
+
+    links = evidence.filter(pl.col("rule").is_in(SURE) & pl.col("block_reason").is_null()).drop("block_reason")
+    settled = [evidence.filter(pl.col("rule").is_in(SURE))]
+    holder = cluster(links, nodes.height)
+    for rule in JUDGED:
+        ours = evidence.filter(pl.col("rule") == rule)
+        free = ours.filter(pl.col("block_reason").is_null()).drop("block_reason")
+        judgement = judge(free, holder, traits, rules or SharingRules())
+        free = free.join(judgement.blocked, on=["rule", "value"], how="anti")
+        found = ours.join(judgement.blocked.rename({"block_reason": "found"}), on=["rule", "value"], how="left")
+        settled.append(found.select("node", "rule", "value", pl.coalesce("block_reason", "found")))
+        settled.append(judgement.agreed.with_columns(block_reason=pl.lit(None, dtype=pl.String)))
+        traits = traits.join(
+            judgement.blocked.filter(pl.col("rule") == rule).select(trait="rule", text="value"),
+            on=["trait", "text"],
+            how="anti",
+        )
+        links = pl.concat([links, free, judgement.agreed])
+        holder = cluster(links, nodes.height)
+    return Identities(
+        _evidence_table(pl.concat(settled), nodes, hmac_key),
+        _person_table(nodes.with_columns(component=pl.Series(holder))),
+    )
+
+
+def _traits(collected: Collected, nodes: pl.DataFrame, evidence: pl.DataFrame) -> pl.DataFrame:
+    """What holders of a value are compared by: ``node``, ``trait``, ``text``."""
+    profiles = collected.profiles.join(nodes.select(*NODE, "node"), on=list(NODE))
+    values = evidence.filter(pl.col("rule").is_in(["email", "login"]) & pl.col("block_reason").is_null())
+    return pl.concat(
+        [
+            profiles.select("node", trait=pl.lit("name"), text="name").drop_nulls("text"),
+            profiles.select("node", trait=pl.lit("birth_date"), text=pl.col("birth_date").cast(pl.String)).drop_nulls(
+                "text"
+            ),
+            values.select("node", trait="rule", text="value"),
+        ]
+    )
+
+
+def _evidence_table(evidence: pl.DataFrame, nodes: pl.DataFrame, hmac_key: bytes | None) -> pl.DataFrame:
+    values = evidence.select("rule", "value").unique()
+    texts = (values["rule"] + ":" + values["value"]).to_list()
+    if hmac_key:
+        hashes = [hmac.digest(hmac_key, text.encode(), "sha256").hex() for text in texts]
+    else:
+        hashes = [hashlib.sha256(text.encode()).hexdigest() for text in texts]
+    values = values.with_columns(value_hash=pl.Series(hashes, dtype=pl.String))
+    live = nodes.filter(~pl.col("is_deleted")).select(*NODE, "node")
+    table = (
+        evidence.join(values, on=["rule", "value"])
+        .join(live, on="node")
+        .with_columns(is_blocked=pl.col("block_reason").is_not_null())
+    )
+    contract = DERIVED["identity_evidence"]
+    return table.select(contract.schema.keys()).unique(contract.key).sort(contract.key)
+
+
+def _person_table(nodes: pl.DataFrame) -> pl.DataFrame:
+    rank = pl.col("record_table").replace_strict(_AGE_ORDER, np.arange(len(_AGE_ORDER)), return_dtype=pl.Int8)
+    oldest = (
+        nodes.with_columns(rank=rank)
+        .sort("first_extracted_at", "rank", "source", "source_id")
+        .unique("component", keep="first", maintain_order=True)
+        .select("component", key=pl.concat_str(*NODE, separator="\x1f"))
+    )
+    ids = ["p_" + hashlib.sha256(key.encode()).hexdigest()[:32] for key in oldest["key"].to_list()]
+    named = oldest.select("component", person_id=pl.Series(ids, dtype=pl.String))
+    contract = DERIVED["person_record"]
+    live = nodes.filter(~pl.col("is_deleted")).join(named, on="component")
+    return live.select(contract.schema.keys()).sort(contract.key)
