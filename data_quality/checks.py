@@ -23,11 +23,20 @@ def check_name(rule: Rule) -> str:
     return rule.dimension if rule.severity == "error" else f"{rule.dimension}_warn"
 
 
-def families(rules: Sequence[Rule], asset_key_of: Callable[[str], dg.AssetKey]) -> dict[Family, list[Rule]]:
+def table_check_name(rule: Rule) -> str:
+    """Name of a check that shares its asset with the checks of other tables: ``customer__uniqueness``."""
+    return f"{rule.target_table}__{check_name(rule)}"
+
+
+def families(
+    rules: Sequence[Rule],
+    asset_key_of: Callable[[str], dg.AssetKey],
+    name_of: Callable[[Rule], str] = check_name,
+) -> dict[Family, list[Rule]]:
     """The rules by asset and check name, in their order."""
     grouped: dict[Family, list[Rule]] = {}
     for rule in rules:
-        grouped.setdefault((asset_key_of(rule.target_table), check_name(rule)), []).append(rule)
+        grouped.setdefault((asset_key_of(rule.target_table), name_of(rule)), []).append(rule)
     return grouped
 
 
@@ -37,6 +46,7 @@ def gate_checks(
     asset_key_of: Callable[[str], dg.AssetKey],
     run: Callable[[str], pl.DataFrame],
     *,
+    name_of: Callable[[Rule], str] = check_name,
     pool: str | None = None,
 ) -> dg.AssetChecksDefinition:
     """All checks of one gate as one step, so that Great Expectations is imported and connected once.
@@ -50,6 +60,7 @@ def gate_checks(
         asset_key_of: Asset that a target table's checks belong to.
         run: Checks every rule of the gate for a run id, and gives rows of the ``check_result`` contract; it may
             record them. Where only some checks are selected, the others' results are computed and not reported.
+        name_of: Name of the check that a rule belongs to; rules of one asset, name and severity make one check.
         pool: Dagster pool of the step, if any.
 
     Raises:
@@ -57,7 +68,7 @@ def gate_checks(
     """
     if not rules:
         raise ValueError(f"the {gate} gate has no rules; a gate without rules cannot pass data")
-    grouped = families(reject_duplicates(rules), asset_key_of)
+    grouped = families(reject_duplicates(rules), asset_key_of, name_of)
     specs = [
         dg.AssetCheckSpec(
             name=name,

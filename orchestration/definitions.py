@@ -1,6 +1,6 @@
 """Builds the Dagster definitions, with overrides for tests; nothing else.
 
-``defs`` is what Dagster loads. A source file that cannot be read does not keep the others from running: it
+A source file that cannot be read does not keep the others from running: it
 becomes an asset of its own that reports the error each night.
 """
 
@@ -14,8 +14,9 @@ import dagster as dg
 
 from orchestration.assets.clean import clean_assets
 from orchestration.assets.dbt import warehouse_assets
-from orchestration.assets.gates import gate_rules, gates
+from orchestration.assets.gates import gate_assets, gate_rules, gates
 from orchestration.assets.identity import identity_assets, identity_quality_check
+from orchestration.assets.keys import gate_key
 from orchestration.assets.landing import landing_assets
 from orchestration.assets.publish import publish_asset
 from orchestration.automation.alerts import failure_sensor
@@ -49,7 +50,10 @@ def build_definitions(settings: Settings | None = None, *, clock: Callable[[], d
             *clean_assets(sources, settings),
             identity_assets(settings, clock),
             warehouse,
-            publish_asset(marts, [rule for gate in rules.values() for rule in gate], settings, clock),
+            *gate_assets(marts),
+            publish_asset(
+                [*marts, gate_key("marts")], [rule for gate in rules.values() for rule in gate], settings, clock
+            ),
         ],
         asset_checks=[identity_quality_check(settings), *gates(sources, rules, settings, clock)],
         jobs=[nightly, housekeeping],
@@ -75,4 +79,7 @@ def _read_sources(folder: Path) -> tuple[dict[str, SourceConfig], dict[Path, str
     return sources, broken
 
 
-defs = build_definitions()
+@dg.definitions
+def defs() -> dg.Definitions:
+    """What Dagster loads."""
+    return build_definitions()

@@ -3,8 +3,6 @@
 Every contract has its table, also where no source fills it yet, so that dbt always finds it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import dagster as dg

@@ -4,9 +4,8 @@ Unit tests of models run in the project's tests, not at night. A data test that 
 the step, so that nothing behind it is published.
 """
 
-from __future__ import annotations
-
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,14 +13,11 @@ from typing import Any
 import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DbtCliResource, DbtProject, dbt_assets
 
-from orchestration.assets.keys import OWNERS, clean_key
-from orchestration.contracts import CONTRACTS, DERIVED
+from orchestration.assets.keys import OWNERS, clean_key, gate_key
 from orchestration.settings import HOME_VARIABLE, TIMEZONE_VARIABLE, Settings
 
 WRITER_POOL = "duckdb_writer"
 RUN_ID_VARIABLE = "EXPERIENCE_RUN_ID"
-CLEAN_SOURCE = "clean"
-"""Name of the dbt source that stands for the clean layer."""
 
 
 class LayerTranslator(DagsterDbtTranslator):
@@ -42,12 +38,10 @@ class LayerTranslator(DagsterDbtTranslator):
         return OWNERS.get(_layer(dbt_resource_props), OWNERS["marts"])
 
     def get_asset_spec(self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None) -> dg.AssetSpec:
-        """The spec, with the clean tables that ``src()`` reads as dependencies of staging models."""
+        """The spec; what dbt reads first waits for the clean gate."""
         spec = super().get_asset_spec(manifest, unique_id, project)
-        props = self.get_resource_props(manifest, unique_id)
-        table = props["name"].removeprefix("stg_")
-        if props["resource_type"] == "model" and _layer(props) == "staging" and table in CONTRACTS | DERIVED:
-            spec = spec.merge_attributes(deps=[clean_key(table)])
+        if spec.key.path[0] in {"seeds", "staging"}:
+            spec = spec.merge_attributes(deps=[gate_key("clean")])
         return spec
 
 
@@ -127,7 +121,7 @@ def warehouse_assets(settings: Settings) -> dg.AssetsDefinition:
     def _build(context: dg.AssetExecutionContext) -> Iterator[Any]:
         settings.warehouse_path.parent.mkdir(parents=True, exist_ok=True)
         os.environ.update(dbt_environment(settings, context.run_id))
-        dbt = DbtCliResource(project_dir=project)
+        dbt = DbtCliResource(project_dir=project, dbt_executable=str(Path(sys.executable).with_name("dbt")))
         yield from dbt.cli(
             ["build", "--exclude-resource-type", "unit_test"], context=context, target_path=_target(settings)
         ).stream()

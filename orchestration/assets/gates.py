@@ -12,11 +12,11 @@ from pathlib import Path
 import dagster as dg
 import polars as pl
 
-from data_quality.checks import gate_checks
+from data_quality.checks import gate_checks, table_check_name
 from data_quality.rules import Rule
 from data_quality.run import Tables, run_rules
 from data_quality.suites import Stream, clean_rules, landing_rules, marts_rules
-from orchestration.assets.keys import clean_key, landing_key, mart_key
+from orchestration.assets.keys import OWNERS, clean_key, gate_key, landing_key
 from orchestration.assets.landing import CONFIGURATION_STREAM, broken_source_name
 from orchestration.contracts import CONTRACTS, DERIVED
 from orchestration.settings import Settings
@@ -48,6 +48,33 @@ def gate_rules(
     }
 
 
+def gate_assets(marts: Sequence[dg.AssetKey]) -> list[dg.AssetsDefinition]:
+    """What stands at the clean gate and at the marts gate.
+
+    The checks of these gates belong to an asset of the gate and not to the tables: a check that blocks between two
+    tables of one dbt project would cut its one build into many.
+    """
+    clean = [clean_key(table) for table in (*CONTRACTS, *DERIVED)]
+    return [
+        _gate_asset("clean", clean, "Clean and identity tables as they stand before dbt reads them."),
+        _gate_asset("marts", marts, "Marts as dbt built them, before they are published."),
+    ]
+
+
+def _gate_asset(gate: str, guarded: Sequence[dg.AssetKey], description: str) -> dg.AssetsDefinition:
+    @dg.asset(
+        key=gate_key(gate),
+        deps=list(guarded),
+        group_name="gates",
+        owners=OWNERS["gates"],
+        description=f"{description} Its checks are the gate: one that fails stops every step behind it.",
+    )
+    def _stand() -> dg.MaterializeResult:
+        return dg.MaterializeResult(metadata={"tables": len(guarded)})
+
+    return _stand
+
+
 def gates(
     sources: Mapping[str, SourceConfig],
     rules: Mapping[str, list[Rule]],
@@ -57,37 +84,48 @@ def gates(
     """One definition a gate, with a check for each table, dimension and severity."""
     control = Control(settings.control_dir)
 
-    def run(gate: str, tables: Callable[[], Tables]) -> Callable[..., pl.DataFrame]:
-        def _run(chosen: Sequence[Rule], context: dg.AssetCheckExecutionContext) -> pl.DataFrame:
+    def run(gate: str, tables: Callable[[], Tables]) -> Callable[[str], pl.DataFrame]:
+        def _run(run_id: str) -> pl.DataFrame:
             results = run_rules(
-                chosen,
+                rules[gate],
                 tables=tables(),
-                run_id=context.run_id,
+                run_id=run_id,
                 now=clock(),
                 memory_limit=settings.duckdb_memory_limit,
                 threads=settings.duckdb_threads,
             )
-            control.write_check_results(context.run_id, gate, results)
+            control.write_check_results(run_id, gate, results)
             return results
 
         return _run
 
     published = settings.serving_dir / "current" / "marts.duckdb"
     return [
-        gate_checks(
-            "landing",
-            rules["landing"],
-            lambda name: landing_key(*name.split(".", 1)),
-            run("landing", lambda: Tables.landing(settings.control_dir, _manifests(sources, settings))),
+        *(
+            [
+                gate_checks(
+                    "landing",
+                    rules["landing"],
+                    lambda name: landing_key(*name.split(".", 1)),
+                    run("landing", lambda: Tables.landing(settings.control_dir, _manifests(sources, settings))),
+                )
+            ]
+            if rules["landing"]
+            else []
         ),
         gate_checks(
             "clean",
             rules["clean"],
-            clean_key,
+            lambda _: gate_key("clean"),
             run("clean", lambda: Tables.clean(settings.clean_dir, settings.control_dir, (*CONTRACTS, *DERIVED))),
+            name_of=table_check_name,
         ),
         gate_checks(
-            "marts", rules["marts"], mart_key, run("marts", lambda: Tables.marts(settings.marts_path, published))
+            "marts",
+            rules["marts"],
+            lambda _: gate_key("marts"),
+            run("marts", lambda: Tables.marts(settings.marts_path, published)),
+            name_of=table_check_name,
         ),
     ]
 

@@ -1,7 +1,5 @@
 """Identity assets: evidence, persons, the log of merges and splits, and the measured quality of all that."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from datetime import datetime
 

@@ -16,6 +16,7 @@ OWNERS = {
     "marts": ["team:analytics-engineering"],
     "seeds": ["team:analytics-engineering"],
     "semantic": ["team:analytics-engineering"],
+    "gates": ["team:data-engineering"],
     "published": ["team:customer-experience"],
 }
 """Asset group to its owners."""
@@ -33,6 +34,6 @@ def clean_key(table: str) -> dg.AssetKey:
     return dg.AssetKey(["identity" if table in IDENTITY_TABLES else "clean", table])
 
 
-def mart_key(model: str) -> dg.AssetKey:
-    """Key of one dbt model of the marts layer."""
-    return dg.AssetKey(["marts", model])
+def gate_key(gate: str) -> dg.AssetKey:
+    """Key of what stands at a gate."""
+    return dg.AssetKey(["gates", gate])

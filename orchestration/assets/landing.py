@@ -5,8 +5,6 @@ wait. When it does not pass, the load is recorded as failed, the stream keeps it
 landing gate says so: as a warning, or as a blocking error for a stream with ``required: true``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path

@@ -3,8 +3,6 @@
 The message names the run, the step and the error; it never holds a secret or a row of data.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import urllib.request

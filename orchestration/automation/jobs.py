@@ -1,11 +1,10 @@
 """The jobs: ``nightly`` does everything in one process, ``housekeeping`` removes what is no longer kept."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from orchestration.settings import Settings
 
@@ -13,7 +12,7 @@ EXCLUSIVE_TAG = {"experience/exclusive": "night"}
 """Runs with this tag wait for each other in the run queue."""
 
 
-def nightly_job() -> dg.UnresolvedAssetJobDefinition:
+def nightly_job() -> UnresolvedAssetJobDefinition:
     """Extract, clean, gate, model, publish. One process: a process per step takes three times as long."""
     return dg.define_asset_job(
         "nightly",
@@ -24,7 +23,7 @@ def nightly_job() -> dg.UnresolvedAssetJobDefinition:
     )
 
 
-def nightly_schedule(settings: Settings, job: dg.UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
+def nightly_schedule(settings: Settings, job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
     """02:00 in the business time zone."""
     return dg.ScheduleDefinition(
         name="nightly_schedule",
