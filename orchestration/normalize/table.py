@@ -481,11 +481,13 @@ class _Normaliser:
         }
         frame = frame.with_columns(web.addresses(self.by_name[name].value).alias(f"__address_{name}") for name in parts)
         found: dict[str, pl.Expr] = {}
-        page = [parts[name].struct.field("host") for name in ("page_host", "page_path") if name in parts]
+        page: list[pl.Expr] = []
         if "page_host" in parts:
             # A bare host has no scheme and so reads as a path.
-            bare = pl.col(self.by_name["page_host"].read_name).str.to_lowercase()
-            page.append(pl.when(parts["page_host"].struct.field("host").is_null()).then(bare))
+            host = parts["page_host"].struct.field("host")
+            page.append(pl.coalesce(host, pl.col(self.by_name["page_host"].read_name).str.to_lowercase()))
+        if "page_path" in parts:
+            page.append(parts["page_path"].struct.field("host"))
         if page:
             found["page_host"] = pl.coalesce(page)
         if "page_path" in parts:

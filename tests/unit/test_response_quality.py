@@ -1,0 +1,143 @@
+"""Flags on how responses were given, each with a case in which it is raised and one in which it is not."""
+
+from datetime import datetime, timedelta
+
+import polars as pl
+
+from orchestration.contracts import CONTRACTS
+from orchestration.normalize.response_quality import FLOOD_SIZE, flag_responses
+
+NOON = datetime(2026, 5, 1, 12)
+
+
+def table(name, rows):
+    schema = CONTRACTS[name].schema
+    frame = pl.DataFrame(rows, infer_schema_length=None) if rows else pl.DataFrame(schema=schema)
+    return frame.select(
+        pl.col(column).cast(dtype) if column in frame.columns else pl.lit(None, dtype=dtype).alias(column)
+        for column, dtype in schema.items()
+    ).lazy()
+
+
+def response(number, **more):
+    return {"source": "s", "source_id": f"r{number}", "survey_id": "v", "answered_at": NOON} | more
+
+
+def answers_of(number, values, survey="v"):
+    return [
+        {
+            "source": "s",
+            "response_id": f"r{number}",
+            "survey_id": survey,
+            "question_id": f"q{at}",
+            "value_number": value,
+        }
+        for at, value in enumerate(values)
+    ]
+
+
+def battery(count=5, **more):
+    scale = {"source": "s", "survey_id": "v", "metric": "rating", "scale_min": 1.0, "scale_max": 5.0}
+    return table("question", [scale | {"question_id": f"q{at}", "load_row": at} | more for at in range(count)])
+
+
+def flags(responses, answers=(), questions=None):
+    answers = list(answers) or answers_of("none", [1.0])
+    declared = battery() if questions is None else questions
+    result = flag_responses(table("response", responses), table("answer", answers), declared).collect()
+    assert result.height == len(responses)
+    return {row["source_id"]: row for row in result.to_dicts()}
+
+
+def test_speeders_are_measured_within_their_survey_and_among_finished_responses():
+    found = flags(
+        [
+            *(response(10 + number, duration_seconds=100.0) for number in range(5)),
+            response(3, duration_seconds=39.0),
+            response(4, duration_seconds=40.0),
+            response(5, duration_seconds=3.0, status="partial"),
+            response(6, duration_seconds=3.0, survey_id="other"),
+            response(7, started_at=NOON - timedelta(seconds=20)),
+            response(8, started_at=NOON + timedelta(seconds=20)),
+        ]
+    )
+    assert {name: row["is_speeder"] for name, row in found.items() if len(name) == 2} == {
+        "r3": True, "r4": False, "r5": None, "r6": False, "r7": True, "r8": None,
+    }  # fmt: skip
+    assert not found["r3"]["is_kept"]
+    assert found["r5"]["is_kept"]
+
+
+def test_a_short_battery_judges_nobody():
+    found = flags([response(1), response(2)], [*answers_of(1, [3.0] * 3), *answers_of(2, [3.0] * 4)])
+    assert (found["r1"]["is_straight_liner"], found["r1"]["longest_string"]) == (None, None)
+    assert found["r1"]["response_variability"] is None
+    assert (found["r2"]["is_straight_liner"], found["r2"]["longest_string"]) == (True, 4)
+    assert found["r1"]["is_kept"]
+    assert not found["r2"]["is_kept"]
+
+
+def test_only_ratings_of_one_scale_form_a_battery():
+    mixed = pl.concat([battery(3), battery(6, scale_max=10.0).tail(3)])
+    found = flags([response(1)], answers_of(1, [5.0] * 6), mixed)
+    assert found["r1"]["is_straight_liner"] is None
+    other = flags([response(1)], answers_of(1, [5.0] * 5), battery(metric="csat"))
+    assert other["r1"]["is_straight_liner"] is None
+
+
+def test_the_longest_run_follows_the_order_of_the_questions_and_skips_missing_answers():
+    answers = answers_of(1, [2.0, None, 2.0, 2.0, 5.0])
+    assert flags([response(1)], answers[::-1])["r1"]["longest_string"] == 3
+    assert flags([response(1)], answers_of(1, [2.0, 5.0, 2.0, 2.0, 5.0]))["r1"]["longest_string"] == 2
+
+
+def test_robots_by_user_agent():
+    found = flags([response(1, user_agent="HeadlessChrome/1"), response(2, user_agent="Chrome/1"), response(3)])
+    assert [found[name]["is_bot"] for name in ("r1", "r2", "r3")] == [True, False, False]
+
+
+def test_a_flood_from_one_address_is_scripted_and_a_slow_one_is_not():
+    burst = [
+        response(number, ip_hash="x", answered_at=NOON + timedelta(seconds=10 * number)) for number in range(FLOOD_SIZE)
+    ]
+    slow = [
+        response(10 + number, ip_hash="y", answered_at=NOON + timedelta(minutes=number)) for number in range(FLOOD_SIZE)
+    ]
+    unknown = [response(20 + number) for number in range(FLOOD_SIZE)]
+    found = flags([*burst, *slow, *unknown, response(30, ip_hash="x", answered_at=NOON + timedelta(hours=1))])
+    assert {name for name, row in found.items() if row["is_bot"]} == {f"r{number}" for number in range(FLOOD_SIZE)}
+    fewer = flags(burst[1:])
+    assert not any(row["is_bot"] for row in fewer.values())
+
+
+def test_a_flood_from_one_user_agent_needs_the_same_answers():
+    crowd = [response(number, user_agent="ua") for number in range(FLOOD_SIZE)]
+    same = [answer for number in range(FLOOD_SIZE) for answer in answers_of(number, [1.0, 5.0, 2.0])]
+    assert all(row["is_bot"] for row in flags(crowd, same).values())
+    short = [answer for number in range(FLOOD_SIZE) for answer in answers_of(number, [1.0, 5.0])]
+    assert not any(row["is_bot"] for row in flags(crowd, short).values())
+    varied = [answer for number in range(FLOOD_SIZE) for answer in answers_of(number, [1.0, 5.0, float(number)])]
+    assert not any(row["is_bot"] for row in flags(crowd, varied).values())
+
+
+def test_duplicates_are_the_same_person_answers_and_survey_within_ten_minutes():
+    later = {"answered_at": NOON + timedelta(minutes=9)}
+    responses = [
+        response(1, email="a@x.cn"),
+        response(2, email="a@x.cn", **later),
+        response(3, email="b@x.cn", **later),
+        response(4, email="a@x.cn", answered_at=NOON + timedelta(minutes=30)),
+        response(5, email="a@x.cn", survey_id="other", **later),
+        response(6, email="a@x.cn", **later),
+        response(7),
+        response(8),
+    ]
+    answers = [answer for number in (1, 2, 3, 4, 7, 8) for answer in answers_of(number, [9.0])]
+    answers += [*answers_of(5, [9.0], survey="other"), *answers_of(6, [3.0])]
+    found = flags(responses, answers)
+    assert {name for name, row in found.items() if row["is_duplicate"]} == {"r2"}
+    assert not found["r2"]["is_kept"]
+
+
+def test_no_responses_give_no_flags():
+    assert flags([]) == {}
