@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from data_quality.rules import Rule, literal, quote
-from orchestration.contracts import CONTROL, Pii
+from orchestration.contracts import CONTRACTS, CONTROL, Pii
 
 if TYPE_CHECKING:
     from data_quality.engine import Session
@@ -156,7 +156,9 @@ def _open(session: Session, tables: Tables, run_id: str, now: datetime) -> dict[
             if name in CONTROL:
                 _control_table(session, name, pattern)
             else:
-                _view(session, name, f"read_parquet({literal(pattern)}, hive_partitioning = false)")
+                # A deleted row is a tombstone: it has a key and need not have anything else.
+                kept = " WHERE NOT is_deleted" if name in CONTRACTS else ""
+                _view(session, name, f"read_parquet({literal(pattern)}, hive_partitioning = false){kept}")
         except Exception as error:
             problems[name] = f"{pattern} cannot be read: {_message(error)}"
     for name, pattern in tables.optional.items():
