@@ -71,8 +71,8 @@ def collect(tables: Mapping[str, pl.LazyFrame]) -> Collected:
     customer = _customers(frames["customer"])
     web = _web(frames["web_event"])
     records = {name: _records(name, frames[name]) for name in RECORD_TABLES[1:]}
-    nodes = [customer.select(_node("customer"), *_age())]
-    nodes += [rows.select(_node(name), *_age()) for name, rows in records.items()]
+    nodes = [customer.select(*_node("customer"), *_age())]
+    nodes += [rows.select(*_node(name), *_age()) for name, rows in records.items()]
     visitors, logins = web.drop_nulls("anonymous_id"), web.drop_nulls("user_id")
     nodes.append(_web_nodes(visitors, VISITOR, "anonymous_id"))
     nodes.append(_web_nodes(logins, LOGIN, "user_id"))
@@ -84,7 +84,7 @@ def collect(tables: Mapping[str, pl.LazyFrame]) -> Collected:
     evidence += _parents(customer, records)
     evidence += _logins(customer, logins)
     evidence += _cookies(customer, visitors)
-    profiles = customer.select(_node("customer"), name="full_name", birth_date="birth_date")
+    profiles = customer.select(*_node("customer"), name="full_name", birth_date="birth_date")
     return Collected(
         pl.concat(nodes).select(NODES_SCHEMA.keys()),
         pl.concat(evidence).select(EVIDENCE_SCHEMA.keys()).unique(maintain_order=False),
@@ -150,7 +150,7 @@ def _age() -> list[pl.Expr]:
 
 def _web_nodes(rows: pl.DataFrame, table: str, key: str) -> pl.DataFrame:
     found = rows.group_by("source", pl.col(key).alias("source_id")).agg(pl.col("first_extracted_at").min())
-    return found.select(_node(table), "first_extracted_at", pl.lit(False).alias("is_deleted"))
+    return found.select(*_node(table), "first_extracted_at", pl.lit(False).alias("is_deleted"))
 
 
 def _join(*parts: pl.Expr | str) -> pl.Expr:
@@ -158,7 +158,7 @@ def _join(*parts: pl.Expr | str) -> pl.Expr:
 
 
 def _rows(frame: pl.DataFrame, table: str, rule: str, value: pl.Expr) -> pl.DataFrame:
-    return frame.select(_node(table), pl.lit(rule).alias("rule"), value.alias("value")).drop_nulls("value")
+    return frame.select(*_node(table), pl.lit(rule).alias("rule"), value.alias("value")).drop_nulls("value")
 
 
 def _contact_values(table: str, rows: pl.DataFrame) -> list[pl.DataFrame]:
@@ -200,7 +200,7 @@ def _parents(customer: pl.DataFrame, records: Mapping[str, pl.DataFrame]) -> lis
         ),
     ]
     known = pl.concat(
-        [customer.select(_node("customer")), *(rows.select(_node(name)) for name, rows in records.items())]
+        [customer.select(*_node("customer")), *(rows.select(*_node(name)) for name, rows in records.items())]
     )
     found = pl.concat(claims).join(known, left_on=["parent", "source", "key"], right_on=NODE, how="semi")
     value = _join("parent", "source", "key")

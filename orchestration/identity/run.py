@@ -16,7 +16,7 @@ import polars as pl
 from orchestration.contracts import CONTRACTS, DERIVED
 from orchestration.identity.changes import changes
 from orchestration.identity.evidence import INPUTS, NODE, RULES, VISITOR
-from orchestration.identity.quality import measure
+from orchestration.identity.quality import measure, pairwise
 from orchestration.identity.resolve import resolve_identities
 from orchestration.identity.sharing import BLOCKED_SCHEMA, LOCAL_PART
 from orchestration.settings import Settings
@@ -112,7 +112,8 @@ def measure_identity(store: CleanStore, *, settings: Settings) -> dict[str, int 
 
     Labels are ``$EXPERIENCE_HOME/identity/labelled.parquet`` or, without it, the sample company's truth: the columns
     ``record_table``, ``source``, ``source_id`` and ``true_person_id``. Labelled records that the warehouse does not
-    hold are left out and counted as ``labels_without_record``.
+    hold are left out and counted as ``labels_without_record``. Where the labels say ``is_linkable`` (whether a record
+    holds anything that another of the person holds), ``pair_recall_linkable`` leaves out those nobody could join.
 
     Returns:
         What ``quality.measure`` gives; None without labels.
@@ -126,13 +127,19 @@ def measure_identity(store: CleanStore, *, settings: Settings) -> dict[str, int 
     labels = pl.read_parquet(path)
     if missing := [name for name in (*NODE, "true_person_id") if name not in labels.columns]:
         raise IdentityError(f"{path} lacks the columns {', '.join(missing)}")
-    labels = labels.select(*NODE, "true_person_id").drop_nulls()
+    linkable = labels["is_linkable"] if "is_linkable" in labels.columns else pl.repeat(True, labels.height, eager=True)
+    labels = labels.select(*NODE, "true_person_id", linkable.alias("is_linkable")).drop_nulls()
     records = store.scan(DERIVED["person_record"]).select(*NODE, "person_id").collect()
     labelled = labels.join(records, on=list(NODE))
     if labelled.is_empty():
         return None
     measured = measure(labelled, "true_person_id", "person_id")
-    return {**measured, "labels_without_record": labels.height - labelled.height}
+    reachable = pairwise(labelled.filter("is_linkable"), "true_person_id", "person_id")
+    return {
+        **measured,
+        "pair_recall_linkable": reachable["pair_recall"],
+        "labels_without_record": labels.height - labelled.height,
+    }
 
 
 def load_blocked_values(home: Path) -> pl.DataFrame:

@@ -1,0 +1,110 @@
+"""Persons equal what a union-find over all pairs gives; order does not matter; ids outlive additions."""
+
+from collections import defaultdict
+from datetime import datetime, timedelta
+
+import polars as pl
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orchestration.contracts import CONTRACTS
+from orchestration.identity.quality import measure
+from orchestration.identity.resolve import resolve_identities
+from orchestration.identity.sharing import SharingRules
+
+TICKET = CONTRACTS["ticket"]
+VALUE = st.one_of(st.none(), st.integers(0, 5))
+RECORD = st.tuples(VALUE, VALUE, VALUE)
+LENIENT = SharingRules(conflicts=False, cap=10**6)
+
+
+def rows_of(records):
+    return [
+        {
+            "source": "s",
+            "source_id": f"t{number:02d}",
+            "first_extracted_at": datetime(2026, 5, 1) + timedelta(hours=number // 3),
+            "is_deleted": False,
+            "email": None if email is None else f"{email}@x.com",
+            "phone": None if phone is None else f"+{phone}",
+            "customer_id": None if customer is None else f"c{customer}",
+        }
+        for number, (email, phone, customer) in enumerate(records)
+    ]
+
+
+def persons(rows, **options):
+    found = resolve_identities({"ticket": pl.LazyFrame(rows, schema=TICKET.schema)}, **options)
+    return dict(found.person_record.select("source_id", "person_id").rows())
+
+
+def groups(person_of):
+    found = defaultdict(set)
+    for record, person in person_of.items():
+        found[person].add(record)
+    return set(map(frozenset, found.values()))
+
+
+def by_union_find(rows):
+    parent = {row["source_id"]: row["source_id"] for row in rows}
+
+    def root(key):
+        while parent[key] != key:
+            key = parent[key]
+        return key
+
+    for a in rows:
+        for b in rows:
+            if any(a[name] is not None and a[name] == b[name] for name in ("email", "phone", "customer_id")):
+                parent[root(a["source_id"])] = root(b["source_id"])
+    return groups({key: root(key) for key in parent})
+
+
+@settings(max_examples=40, deadline=None)
+@given(records=st.lists(RECORD, min_size=1, max_size=14), data=st.data())
+def test_persons_are_connected_components_in_any_order(records, data):
+    rows = rows_of(records)
+    found = persons(rows, rules=LENIENT)
+    assert groups(found) == by_union_find(rows)
+    assert persons(data.draw(st.permutations(rows)), rules=LENIENT) == found
+
+
+@settings(max_examples=30, deadline=None)
+@given(records=st.lists(RECORD, min_size=2, max_size=14), data=st.data())
+def test_a_person_keeps_its_id_unless_an_older_one_takes_it_in(records, data):
+    rows = rows_of(records)
+    cut = data.draw(st.integers(1, len(rows)))
+    # Records that share an hour are loaded together, as one load has one time.
+    cut = -(-cut // 3) * 3
+    before, after = persons(rows[:cut], rules=LENIENT), persons(rows, rules=LENIENT)
+    for person in set(before.values()):
+        members = [record for record, found in before.items() if found == person]
+        now = {after[record] for record in members}
+        assert len(now) == 1
+        heir = now.pop()
+        if heir != person:
+            oldest_of_heir = min(record for record, found in after.items() if found == heir)
+            assert before[oldest_of_heir] == heir
+            assert oldest_of_heir < min(members)
+
+
+@settings(max_examples=60, deadline=None)
+@given(labels=st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=25))
+def test_measures_equal_those_counted_pair_by_pair(labels):
+    measured = measure(pl.DataFrame(labels, schema=["truth", "predicted"], orient="row"))
+    pairs = [(a, b) for i, a in enumerate(labels) for b in labels[i + 1 :]]
+    true = sum(a[0] == b[0] for a, b in pairs)
+    predicted = sum(a[1] == b[1] for a, b in pairs)
+    both = sum(a == b for a, b in pairs)
+    assert (measured["true_pairs"], measured["pred_pairs"], measured["tp"]) == (true, predicted, both)
+    precision = recall = 0.0
+    for t, p in labels:
+        overlap = sum(other == (t, p) for other in labels)
+        precision += overlap / sum(other[1] == p for other in labels)
+        recall += overlap / sum(other[0] == t for other in labels)
+    assert abs(measured["b3_precision"] - precision / len(labels)) < 1e-12
+    assert abs(measured["b3_recall"] - recall / len(labels)) < 1e-12
+    expected = true * predicted / len(pairs) if pairs else 0
+    if (true + predicted) / 2 != expected:
+        rand = (both - expected) / ((true + predicted) / 2 - expected)
+        assert abs(measured["adjusted_rand"] - rand) < 1e-9
