@@ -52,7 +52,7 @@ class RefreshResult:
         rows_in: Landed rows read.
         rows_out: Canonical rows they gave (a wide row gives several).
         rejected: Rows sent to quarantine.
-        inserted: Keys that readers did not know.
+        inserted: Keys that readers did not see before; new, or deleted and back.
         updated: Keys whose content changed.
         unchanged: Keys that came again and changed nothing.
         deleted: Keys that readers no longer see.
