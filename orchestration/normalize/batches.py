@@ -71,6 +71,28 @@ def cleaned(expression: pl.Expr) -> pl.Expr:
     return by_batch(expression, _cleaned, pl.String())
 
 
+def notes(reasons: dict[str, pl.Expr]) -> pl.Expr:
+    """``name:reason`` of each reason that is there, joined by ``|``; null where there is none.
+
+    Args:
+        reasons: Text expressions by name; the order is kept.
+    """
+
+    def joined(batch: pl.Series) -> pl.Series:
+        frame = batch.struct.unnest()
+        some = [name for name in frame.columns if frame.get_column(name).null_count() < len(frame)]
+        if not some:
+            return pl.repeat(None, len(frame), dtype=pl.String(), eager=True)
+        texts = [pl.concat_str([pl.lit(f"{name}:"), pl.col(name)]) for name in some]
+        noted = frame.select(noted=pl.concat_str(texts, separator="|", ignore_nulls=True))
+        return noted.select(pl.when(pl.col("noted") != "").then(pl.col("noted"))).to_series()
+
+    if not reasons:
+        return pl.lit(None, dtype=pl.String())
+    together = pl.struct(reason.alias(name) for name, reason in reasons.items())
+    return together.map_batches(joined, return_dtype=pl.String(), is_elementwise=True)
+
+
 def over_distinct(function: Callable[[pl.Series], pl.Series]) -> Callable[[pl.Series], pl.Series]:
     """Make a row-by-row ``function`` work on the distinct values of a batch and spread the result.
 
@@ -83,6 +105,8 @@ def over_distinct(function: Callable[[pl.Series], pl.Series]) -> Callable[[pl.Se
         if 2 * len(distinct) > len(series):
             return function(series)
         result = function(distinct)
+        if result.dtype == series.dtype and result.equals(distinct, null_equal=True):
+            return series
         lookup = pl.DataFrame({"key": distinct, "result": result})
         frame = pl.DataFrame({"key": series})
         return frame.join(lookup, on="key", how="left", nulls_equal=True, maintain_order="left").get_column("result")

@@ -21,11 +21,14 @@ from orchestration.contracts import CONTROL, Column, Contract, Kind, OnInvalid
 from orchestration.contracts.mapping import FieldMapping, TableMapping
 from orchestration.contracts.model import TIMESTAMP_TYPE
 from orchestration.normalize import categories, emails, names, numbers, phones, places, scales, text, timestamps, web
-from orchestration.normalize.batches import REASON, VALUE, cleaned
+from orchestration.normalize.batches import REASON, VALUE, cleaned, notes
 from orchestration.normalize.hashing import content_hash
 
 LOAD_ROW, FILE, ROW, DELETED = "_load_row", "_file", "_row", "_deleted"
 META = {LOAD_ROW: pl.Int64(), FILE: pl.String(), ROW: pl.Int64(), DELETED: pl.Boolean()}
+
+VERSION = 1
+"""Goes up when the same landed rows come out differently, so that stored rows can be made anew."""
 
 MISSING = "missing"
 MISSING_KEY = "missing_key"
@@ -35,6 +38,7 @@ _UNCHOSEN = ("0", "false", "no", "f", "n", "否", "off")
 """Cells of a multi-select option that say that it was not chosen."""
 _MAPPABLE_COMMON = ("updated_at",)
 _NOT_HASHED = ("load_id", "load_row", "row_hash", "extracted_at", "first_extracted_at", "quality_flags")
+"""Nor is the key hashed: a hash is compared among the versions of one key only."""
 _PARENT_IDS = {"answer": "response_id", "comment": "parent_id", "ticket_event": "ticket_id"}
 """Columns that refer to a row of the same stream and so take the mapping's ``key_prefix``."""
 _ANSWER_FIELDS = ("value_text", "value_number", "missing_reason")
@@ -630,7 +634,7 @@ class _Normaliser:
         dtypes = self.contract.schema
         values = {name: value.cast(dtypes[name]) for name, value in (common | own).items()}
         filled = {column.name for column in self.contract.columns if f"__{column.name}" in schema}
-        filled |= {*self.by_name, *self.defaults, "source", "source_id", "is_deleted"}
+        filled |= {*self.by_name, *self.defaults, "is_deleted"}
         if self.mapping.attributes:
             filled.add("attributes")
         hashed = {name: dtypes[name] for name in dtypes if name in filled and name not in _NOT_HASHED}
@@ -638,11 +642,8 @@ class _Normaliser:
 
     def flags(self) -> pl.Expr:
         """What was noted, as ``field:note`` joined by ``|``."""
-        notes = [pl.concat_str([pl.lit(f"{entry.name}:"), entry.reason]) for entry in self.fields if entry.can_fail]
-        if not notes:
-            return pl.lit(None, dtype=pl.String())
-        noted = pl.concat_str(notes, separator="|", ignore_nulls=True)
-        return pl.when(~pl.col(_DEAD) & (noted != "")).then(noted)
+        alive = ~pl.col(_DEAD)
+        return notes({entry.name: pl.when(alive).then(entry.reason) for entry in self.fields if entry.can_fail})
 
     def attributes(self) -> pl.Expr:
         """Source fields outside the contract as a JSON object."""
