@@ -47,6 +47,8 @@ def by_batch(expression: pl.Expr, function: Callable[[pl.Series], pl.Series], dt
 
 
 _NULL_TOKENS = ("", "\\N")
+_OUTER = "".join(letter for letter in map(chr, range(0x3001)) if letter.isspace()) + "\x00\ufeff"
+"""Blanks of any script, the NUL that fixed-width columns are padded with, and the byte-order mark."""
 
 
 def _cleaned(text: pl.Series) -> pl.Series:
@@ -61,7 +63,7 @@ def _cleaned(text: pl.Series) -> pl.Series:
     )
     if ends.get_column("is_bare").fill_null(value=False).all():
         return text
-    stripped = text.str.strip_chars()
+    stripped = text.str.strip_chars(_OUTER)
     frame = pl.DataFrame({"text": stripped})
     return frame.select(pl.when(~pl.col("text").is_in(list(_NULL_TOKENS))).then(pl.col("text"))).to_series()
 

@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 
 from orchestration.normalize import categories, numbers, places, scales, text, web
+from orchestration.normalize.batches import cleaned
 from orchestration.normalize.emails import emails
 from orchestration.normalize.hashing import content_hash
 from orchestration.normalize.names import person_names
@@ -107,6 +108,12 @@ def test_a_mixed_batch_reads_each_by_its_own_form():
 )
 def test_a_date_is_the_day_as_written(written, day):
     assert read_dates(pl.Series([written]), zone="Asia/Shanghai")[0]["value"] == day
+
+
+def test_outer_blanks_of_any_script_padding_and_null_tokens_go():
+    given = [" a\u3000", "\ufeffa", "a\x00\x00", "\x00\x00", "\t", "", "\\N", "\\n", "客 户\u00a0", None]
+    assert read(cleaned, *given) == ["a", "a", "a", None, None, None, None, "\\n", "客 户", None]
+    assert read(cleaned, "a b", "NULL", None) == ["a b", "NULL", None]
 
 
 def test_emails():
