@@ -9,6 +9,7 @@ rejected rows.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import fcntl
 import os
 import sys
@@ -57,7 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 made = "made" if make_hmac_key(settings.home) else "there already"
                 print(f"{settings.home}: key for pseudonyms {made}")
             case "nightly":
-                return nightly(settings, accept_drops=options.accept_drop)
+                drops = (*settings.accept_drops, *options.accept_drop)
+                return nightly(dataclasses.replace(settings, accept_drops=drops))
             case "headlines":
                 print(_headlines(settings))
             case "releases":
@@ -86,7 +88,7 @@ def _is_about_releases(error: RuntimeError) -> bool:
     return isinstance(error, PublishError | MartError)
 
 
-def nightly(settings: Settings, accept_drops: Sequence[str] = ()) -> int:
+def nightly(settings: Settings) -> int:
     """Run the job ``nightly`` in this process on the Dagster instance of ``DAGSTER_HOME``.
 
     Raises:
@@ -109,14 +111,11 @@ def nightly(settings: Settings, accept_drops: Sequence[str] = ()) -> int:
                 instance=instance,
                 raise_on_error=False,
                 tags={PID_TAG: str(os.getpid())},
-                run_config={
-                    "loggers": {"console": {"config": {"log_level": "ERROR"}}},
-                    "ops": {PUBLISHED_OP: {"config": {"accept_drops": list(accept_drops)}}},
-                },
+                run_config={"loggers": {"console": {"config": {"log_level": "ERROR"}}}},
             )
-        summary = _Summary(result)
-        print(summary.text(settings, time.perf_counter() - started))
-        if not result.success:
+        summary = Summary(result, settings)
+        print(summary.text(time.perf_counter() - started))
+        if not summary.is_published:
             from orchestration.automation.alerts import alert
 
             alert(settings, job="nightly", run_id=result.run_id, problems=summary.problems)
@@ -152,57 +151,109 @@ def _end_dead_runs(instance) -> None:
             instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
 
 
-class _Summary:
-    """What a night did, read from its events."""
+class Summary:
+    """What a night did, read from its events and from what is published now.
 
-    def __init__(self, result) -> None:
+    A night that published nothing is no success, whatever Dagster says: Dagster calls a run successful in which the
+    publisher was skipped.
+    """
+
+    def __init__(self, result, settings: Settings) -> None:
+        from orchestration.warehouse.publish import PublishError, current_release
+
         self.result = result
+        self.current_link = settings.serving_dir / "current"
+        try:
+            current = current_release(settings)
+            self.is_current = current is not None and current.run_id == result.run_id
+        except PublishError:
+            self.is_current = False
         evaluations = result.get_asset_check_evaluations()
         self.failed_checks = [check for check in evaluations if not check.passed]
         self.check_count = len(evaluations)
-        self.failed_steps = [event.step_key for event in result.get_step_failure_events()]
-        self.skipped_steps = [event.step_key for event in result.all_events if event.event_type_value == "STEP_SKIPPED"]
+        self.failures = {event.step_key: _first_line(event.event_specific_data.error) for event in _failures(result)}
+        self.not_run = _not_run(result)
+
+    @property
+    def is_published(self) -> bool:
+        """Whether the run ended well and its release is the one that readers see."""
+        return self.result.success and self.is_current
 
     @property
     def problems(self) -> list[str]:
-        """Failed steps and blocking checks, one line each."""
-        errors = [
-            f"{event.step_key}: {_first_line(event.event_specific_data.error)}"
-            for event in self.result.get_step_failure_events()
-        ]
-        return errors + [
-            f"check {_check_name(check)} failed" for check in self.failed_checks if check.severity.value == "ERROR"
-        ]
+        """Failed steps and blocking checks, one line each; why nothing was published, where neither says so."""
+        found = [f"{step}: {message}" for step, message in self.failures.items()]
+        found += [f"check {_check_name(check)} failed" for check in self.failed_checks if _blocks(check)]
+        if not found and not self.is_published:
+            found.append(f"no release came of this run although no step failed: {PUBLISHED_OP} did not run")
+        return found
 
-    def text(self, settings: Settings, seconds: float) -> str:
+    def text(self, seconds: float) -> str:
         """The summary as printed."""
         lines = [f"night {self.result.run_id}: {seconds:.1f} s, {self.check_count} checks"]
         for check in self.failed_checks:
-            label = "FAILED" if check.severity.value == "ERROR" else "warned"
-            detail = check.metadata.get("detail") or check.metadata.get("summary")
-            lines.append(f"  {label:7} {_check_name(check)}" + (f": {_plain(detail)}" if detail else ""))
+            label = "FAILED" if _blocks(check) else "warned"
+            lines.append(f"  {label:7} {_check_name(check)}" + (f": {detail}" if (detail := _detail(check)) else ""))
         lines += [f"  FAILED  {problem}" for problem in self.problems if not problem.startswith("check ")]
-        if self.skipped_steps:
-            lines.append(f"  skipped {', '.join(self.skipped_steps)}")
-        if self.result.success:
-            lines.append(f"published: {settings.serving_dir / 'current'}")
+        lines += [f"  skipped behind {cause}: {', '.join(steps)}" for cause, steps in self.not_run.items()]
+        if self.is_published:
+            lines.append(f"published: {self.current_link}")
         else:
             lines.append("NOT published: readers keep the version published before")
         return "\n".join(lines)
+
+
+def _failures(result) -> list:
+    # A gate with several blocking checks reports its step's failure more than once.
+    return list({event.step_key: event for event in result.get_step_failure_events()}.values())
+
+
+def _not_run(result) -> dict[str, list[str]]:
+    """Steps that did not run, by the step that failed, or gave nothing, in front of them."""
+    began = {event.step_key for event in result.all_events if event.event_type_value == "STEP_START"}
+    given = {
+        (event.step_key, event.event_specific_data.step_output_handle.output_name)
+        for event in result.all_events
+        if event.event_type_value == "STEP_OUTPUT"
+    }
+    graph = result.job_def.graph
+    causes: dict[str, set[str]] = {}
+
+    def causes_of(step: str) -> set[str]:
+        if step not in causes:
+            causes[step] = set()
+            for outputs in graph.dependency_structure.input_to_upstream_outputs_for_node(step).values():
+                for output in outputs:
+                    before = output.node_name
+                    if (before, output.output_def.name) not in given:
+                        causes[step] |= {before} if before in began else causes_of(before)
+        return causes[step]
+
+    found: dict[str, list[str]] = {}
+    for step in graph.node_dict:
+        if step not in began:
+            found.setdefault(", ".join(sorted(causes_of(step))) or "no step that failed", []).append(step)
+    return dict(sorted(found.items()))
+
+
+def _blocks(check) -> bool:
+    return check.severity.value == "ERROR"
 
 
 def _check_name(check) -> str:
     return f"{check.asset_key.to_user_string()}:{check.check_name}"
 
 
+def _detail(check) -> str:
+    """What a check said: its description, which holds a line for each rule that did not pass."""
+    said = check.description or check.metadata.get("detail") or check.metadata.get("summary") or ""
+    return "; ".join(line.strip() for line in str(getattr(said, "value", said)).splitlines() if line.strip())
+
+
 def _first_line(error) -> str:
     while error.cause is not None:
         error = error.cause
     return next((line for line in error.message.strip().splitlines() if line.strip()), error.cls_name)
-
-
-def _plain(value) -> str:
-    return str(getattr(value, "value", value)).strip().splitlines()[0]
 
 
 def _headlines(settings: Settings) -> str:

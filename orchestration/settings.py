@@ -24,6 +24,7 @@ HMAC_KEY_VARIABLE = "EXPERIENCE_HMAC_KEY"
 ALERT_WEBHOOK_VARIABLE = "EXPERIENCE_ALERT_WEBHOOK"
 HMAC_KEY_FILE = "hmac.key"
 """Below the home: the key, where the variable is not set. Lose it, and new pseudonyms differ from the old."""
+ACCEPT_DROPS_VARIABLE = "EXPERIENCE_ACCEPT_DROPS"
 RETRY_SECONDS_VARIABLE = "EXPERIENCE_RETRY_SECONDS"
 KEEP_RELEASES_VARIABLE = "EXPERIENCE_KEEP_RELEASES"
 KEEP_RUNS_DAYS_VARIABLE = "EXPERIENCE_KEEP_RUNS_DAYS"
@@ -45,6 +46,7 @@ class Settings:
         alert_webhook: URL that run failures are posted to, or None.
         keep_releases: How many published versions stay for readers and for roll-back.
         keep_runs_days: Days after which finished Dagster runs and their logs are removed.
+        accept_drops: Published tables that may vanish or lose more than half of their rows this time.
         retry_seconds: First wait of an extraction that failed in passing; each further wait is twice as long.
         duckdb_memory_limit: DuckDB's ``memory_limit`` of the writer.
         duckdb_threads: DuckDB's ``threads`` of the writer.
@@ -57,6 +59,7 @@ class Settings:
     alert_webhook: str | None = field(default=None, repr=False)
     keep_releases: int = 7
     keep_runs_days: int = 90
+    accept_drops: tuple[str, ...] = ()
     retry_seconds: float = 30.0
     duckdb_memory_limit: str = "8GB"
     duckdb_threads: int = 2
@@ -83,6 +86,7 @@ class Settings:
             key = key_file.read_text(encoding="ascii").strip()
         return cls(
             keep_releases=int(_number(env, KEEP_RELEASES_VARIABLE, cls.keep_releases, minimum=1)),
+            accept_drops=tuple(name.strip() for name in env.get(ACCEPT_DROPS_VARIABLE, "").split(",") if name.strip()),
             keep_runs_days=int(_number(env, KEEP_RUNS_DAYS_VARIABLE, cls.keep_runs_days, minimum=1)),
             retry_seconds=_number(env, RETRY_SECONDS_VARIABLE, cls.retry_seconds, minimum=0),
             home=home,

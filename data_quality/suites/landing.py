@@ -28,6 +28,8 @@ class Stream:
         kind: ``files``, ``sql``, ``http`` or a preset.
         is_incremental: Each extraction brings what changed since the last; False where it brings everything.
         is_required: ``required: true`` in the source's YAML: a failure blocks.
+        may_be_empty: ``on_empty: allow``: a delivery without rows is an answer like any other.
+        max_drop_share: ``max_drop_share``: fall of the volume that is still believed; None takes the limit of all.
     """
 
     source: str
@@ -35,6 +37,8 @@ class Stream:
     kind: str = "files"
     is_incremental: bool = False
     is_required: bool = False
+    may_be_empty: bool = False
+    max_drop_share: float | None = None
 
     @property
     def name(self) -> str:
@@ -66,6 +70,7 @@ def _stream_rules(stream: Stream, limits: Limits, zone: str) -> list[Rule]:
     newest = f"{committed} ORDER BY started_at DESC, load_id DESC LIMIT 1"
     by_need: Severity = "error" if stream.is_required else "warn"
     yaml = f"{stream.source}.yaml"
+    drop = limits.volume_drop_warn if stream.max_drop_share is None else stream.max_drop_share
 
     def rule(  # noqa: PLR0917 - read in columns below
         rule_id: str, query: str, dimension: Dimension, severity: Severity, says: str, mend: str
@@ -125,10 +130,10 @@ def _stream_rules(stream: Stream, limits: Limits, zone: str) -> list[Rule]:
         ),
         rule(
             "volume_as_usual",
-            _volume(of_stream, stream.is_incremental, limits.volume_drop_warn, zone),
+            _volume(of_stream, stream.is_incremental, drop, zone),
             "completeness",
             "warn",
-            f"the day's rows are less than {limits.volume_drop_warn:.0%} below the median of the same weekday in the "
+            f"the day's rows are less than {drop:.0%} below the median of the same weekday in the "
             f"last {VOLUME_WINDOW_DAYS} days.",
             "Compare with the source's own count.",
         ),
@@ -142,7 +147,7 @@ def _stream_rules(stream: Stream, limits: Limits, zone: str) -> list[Rule]:
             f"Map the new column in {yaml}, or leave it.",
         ),
     ]
-    if stream.kind == "files" or not stream.is_incremental:
+    if not stream.may_be_empty and (stream.kind == "files" or not stream.is_incremental):
         rules.append(
             rule(
                 "not_empty",
@@ -151,7 +156,7 @@ def _stream_rules(stream: Stream, limits: Limits, zone: str) -> list[Rule]:
                 "error",
                 f"the delivery is not empty where one of the last {VOLUME_WINDOW_DAYS} days had rows.",
                 "Ask the source for the rows. Where it is right to be empty: "
-                + ("run the night again." if stream.kind == "files" else f"take the stream out of {yaml}."),
+                + ("run the night again." if stream.kind == "files" else f"say on_empty: allow in {yaml}."),
             )
         )
     for severity, limit in (("warn", limits.rejected_warn), ("error", limits.rejected_error)):

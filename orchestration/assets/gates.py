@@ -34,8 +34,10 @@ def gate_rules(
             source.source,
             name,
             kind=source.type,
-            is_incremental=_is_incremental(source, name),
+            is_incremental=stream.cursor is not None,
             is_required=stream.required,
+            may_be_empty=stream.on_empty == "allow",
+            max_drop_share=stream.max_drop_share,
         )
         for source in sources.values()
         for name, stream in source.streams.items()
@@ -44,7 +46,7 @@ def gate_rules(
     return {
         "landing": landing_rules(streams, business_timezone=settings.business_timezone),
         "clean": clean_rules(),
-        "marts": marts_rules(),
+        "marts": marts_rules(accept_drops=settings.accept_drops),
     }
 
 
@@ -128,10 +130,6 @@ def gates(
             name_of=table_check_name,
         ),
     ]
-
-
-def _is_incremental(source: SourceConfig, stream: str) -> bool:
-    return source.streams[stream].cursor is not None
 
 
 def _manifests(sources: Mapping[str, SourceConfig], settings: Settings) -> pl.DataFrame:

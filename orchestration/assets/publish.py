@@ -5,7 +5,6 @@ from datetime import datetime, timedelta
 
 import dagster as dg
 import polars as pl
-from pydantic import Field
 
 from data_quality.gate import Rule, decide
 from orchestration.assets.dbt import WRITER_POOL
@@ -16,14 +15,6 @@ from orchestration.warehouse.control import Control
 from orchestration.warehouse.publish import publish
 
 DEADLINE_HOUR = 6
-
-
-class PublishConfig(dg.Config):
-    """What an operator may say to one run."""
-
-    accept_drops: list[str] = Field(
-        default=[], description="Published tables that may vanish or lose more than half of their rows this time."
-    )
 
 
 def publish_asset(
@@ -55,7 +46,7 @@ def publish_asset(
             timezone=settings.business_timezone,
         ),
     )
-    def _publish(context: dg.AssetExecutionContext, config: PublishConfig) -> dg.MaterializeResult:
+    def _publish(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         now = clock()
         control = Control(settings.control_dir)
         results = control.scan("check_result").filter(pl.col("run_id") == context.run_id).collect()
@@ -83,7 +74,7 @@ def publish_asset(
             decision=decision,
             extra_files={"report.html": page.encode()},
             stale_sources=stale,
-            accept_drops=config.accept_drops,
+            accept_drops=settings.accept_drops,
         )
         return dg.MaterializeResult(
             metadata={
