@@ -44,7 +44,7 @@ IDENTITY_EVIDENCE = Contract(
     key=("record_table", "source", "source_id", "rule", "value_hash"),
     columns=(
         *_NODE,
-        Column("rule", Kind.CATEGORY, "customer_id, external_id, parent, email, phone, login or cookie.", required=True),
+        Column("rule", Kind.CATEGORY, "customer_id, external_id, parent, email, phone, login, cookie.", required=True),
         Column("value_hash", Kind.IDENTIFIER, "Hash of the value.", required=True, pii=Pii.PSEUDONYM),
         Column("is_blocked", Kind.BOOLEAN, "Shared value that links nobody.", required=True),
         Column("block_reason", Kind.CATEGORY, "listed, degree_cap or conflict; null if not blocked."),
