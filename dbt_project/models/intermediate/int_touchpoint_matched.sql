@@ -2,7 +2,7 @@ with page as (
     select distinct
         event_name,
         page_path
-    from {{ ref('stg_web_event') }}
+    from {{ ref('int_web_event_filtered') }}
 ),
 
 matched as (
@@ -24,7 +24,7 @@ matched as (
 
 select
     event_name,
-    coalesce(page_path, '') as page_path,
+    page_path,
     touchpoint_id,
     stage_id
 from matched

@@ -1,73 +1,59 @@
--- Sessions belong to the visitor, that is the browser: a login in mid-session and a midnight do not split
--- them. All windows share one partition and order, so the engine sorts once for the marks and once for the sum.
-with marked as (
-    select
-        source,
-        source_id,
-        occurred_at,
-        visitor_id,
-        login_person_id,
-        person_id,
-        source_session_id,
-        event_name,
-        page_path,
-        referrer,
-        utm_source,
-        utm_medium,
-        utm_campaign,
-        device_category,
-        country,
-        touchpoint_id,
-        stage_id,
-        lag(occurred_at) over visit as previous_at,
-        lead(occurred_at) over visit as next_at
-    from {{ ref('int_web_event_identified') }}
-    window
-        visit as (
-            partition by source, visitor_id, source_session_id
-            order by occurred_at asc, source_id asc
-        )
-),
-
-bounded as (
+{%- set entry_columns = ['referrer', 'utm_source', 'utm_medium', 'utm_campaign', 'device_category', 'country'] -%}
+-- The day stands in the join so that a visitor id that many people share, with thousands of sessions, does
+-- not meet all of its events with all of its sessions.
+with session_day as (
     select
         *,
-        previous_at is null
-        or (
-            source_session_id is null
-            and occurred_at > {{ add_minutes('previous_at', var('session_gap_minutes')) }}
-        ) as is_first_in_session,
-        next_at is null
-        or (
-            source_session_id is null
-            and next_at > {{ add_minutes('occurred_at', var('session_gap_minutes')) }}
-        ) as is_last_in_session
-    from marked
+        cast(started_at as date) as session_date
+    from {{ ref('int_session_bounded') }}
+    union all
+    select
+        session.*,
+        spine.date_day as session_date
+    from {{ ref('int_session_bounded') }} as session
+    inner join {{ ref('metricflow_time_spine') }} as spine
+        on
+            cast(session.started_at as date) < spine.date_day
+            and cast(session.ended_at as date) >= spine.date_day
+    where cast(session.started_at as date) < cast(session.ended_at as date)
 )
 
+-- A login says who it is; without one the cookie does, also for events from before the first login. What only
+-- the session's first or last instant tells is left empty elsewhere, which makes the table a third as heavy.
 select
-    source,
-    source_id,
-    occurred_at,
-    visitor_id,
-    login_person_id,
-    person_id,
-    source_session_id,
-    event_name,
-    page_path,
-    referrer,
-    utm_source,
-    utm_medium,
-    utm_campaign,
-    device_category,
-    country,
-    touchpoint_id,
-    stage_id,
-    is_first_in_session,
-    is_last_in_session,
-    max(case when is_first_in_session then occurred_at end) over (
-        partition by source, visitor_id, source_session_id
-        order by occurred_at asc, source_id asc
-        rows between unbounded preceding and current row
-    ) as session_started_at
-from bounded
+    event.source,
+    event.source_id,
+    event.occurred_at,
+    session.session_key,
+    login.person_id as login_person_id,
+    coalesce(login.person_id, visitor.person_id) as person_id,
+    event.event_name,
+    touchpoint.touchpoint_id,
+    touchpoint.stage_id,
+    case when event.occurred_at = session.started_at then event.page_path end as entry_page_path,
+    {%- for column in entry_columns %}
+    case when event.occurred_at = session.started_at then event.{{ column }} end as entry_{{ column }},
+    {%- endfor %}
+    case when event.occurred_at = session.ended_at then event.page_path end as exit_page_path
+from {{ ref('int_web_event_filtered') }} as event
+inner join session_day as session
+    on
+        event.source = session.source
+        and event.visitor_id = session.visitor_id
+        and event.source_session_id is not distinct from session.source_session_id
+        and cast(event.occurred_at as date) = session.session_date
+        and event.occurred_at between session.started_at and session.ended_at
+left join {{ ref('stg_person_record') }} as login
+    on
+        event.source = login.source
+        and event.user_id = login.source_id
+        and login.record_table = 'login'
+left join {{ ref('stg_person_record') }} as visitor
+    on
+        event.source = visitor.source
+        and event.anonymous_id = visitor.source_id
+        and visitor.record_table = 'visitor'
+left join {{ ref('int_touchpoint_matched') }} as touchpoint
+    on
+        event.event_name = touchpoint.event_name
+        and event.page_path = touchpoint.page_path

@@ -1,12 +1,28 @@
-with ranked as (
+-- The first instant is found by grouping, so that only entries of that instant need sorting.
+with first_instant as (
     select
-        *,
-        row_number() over (
-            partition by person_id, stage_id
-            order by entered_at, entry_rank, source, source_id, entry_kind
-        ) as entry_order,
-        count(*) over (partition by person_id, stage_id) as n_entries
+        person_id,
+        stage_id,
+        min(entered_at) as entered_at,
+        count(*) as n_entries
     from {{ ref('int_stage_entry_collected') }}
+    group by person_id, stage_id
+),
+
+ranked as (
+    select
+        entry.*,
+        first_instant.n_entries,
+        row_number() over (
+            partition by entry.person_id, entry.stage_id
+            order by entry.entry_rank, entry.source, entry.source_id, entry.entry_kind
+        ) as entry_order
+    from {{ ref('int_stage_entry_collected') }} as entry
+    inner join first_instant
+        on
+            entry.person_id = first_instant.person_id
+            and entry.stage_id = first_instant.stage_id
+            and entry.entered_at = first_instant.entered_at
 )
 
 select

@@ -27,22 +27,12 @@ reach as (
     group by touchpoint_id
 ),
 
-touched_session as (
-    select distinct
-        touchpoint_id,
-        source,
-        visitor_id,
-        source_session_id,
-        session_started_at
-    from {{ ref('int_web_event_sessionized') }}
-    where touchpoint_id is not null
-),
-
 web as (
     select
         touchpoint_id,
-        count(*) as n_sessions
-    from touched_session
+        count(distinct session_key) as n_sessions
+    from {{ ref('int_web_event_sessionized') }}
+    where touchpoint_id is not null
     group by touchpoint_id
 ),
 
