@@ -60,17 +60,22 @@ def _edits(a: str, b: str) -> int:
         return 0
     if abs(len(a) - len(b)) > _MOST_EDITS:
         return _MOST_EDITS + 1
-    older: list[int] = []
-    old = list(range(len(b) + 1))
+    # Only cells within two of the diagonal can hold a distance of two or less; most pairs are told apart in a few rows.
+    beyond = _MOST_EDITS + 1
+    older: dict[int, int] = {}
+    old = {j: j for j in range(_MOST_EDITS + 1)}
     for i, x in enumerate(a, start=1):
-        new = [i]
-        for j, y in enumerate(b, start=1):
-            best = min(old[j] + 1, new[j - 1] + 1, old[j - 1] + (x != y))
+        new: dict[int, int] = {0: i} if i <= _MOST_EDITS else {}
+        for j in range(max(1, i - _MOST_EDITS), min(len(b), i + _MOST_EDITS) + 1):
+            y = b[j - 1]
+            best = min(old.get(j, beyond) + 1, new.get(j - 1, beyond) + 1, old.get(j - 1, beyond) + (x != y))
             if i > 1 and j > 1 and x == b[j - 2] and a[i - 2] == y:
-                best = min(best, older[j - 2] + 1)
-            new.append(best)
+                best = min(best, older.get(j - 2, beyond) + 1)
+            new[j] = best
+        if min(new.values()) >= beyond and min(old.values()) >= beyond:
+            return beyond
         older, old = old, new
-    return min(old[-1], _MOST_EDITS + 1)
+    return min(old.get(len(b), beyond), beyond)
 
 
 def _letters(side: str) -> pl.Expr:

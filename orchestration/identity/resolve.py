@@ -127,7 +127,7 @@ def _evidence_table(evidence: pl.DataFrame, nodes: pl.DataFrame, hmac_key: bytes
         .with_columns(is_blocked=pl.col("block_reason").is_not_null())
     )
     contract = DERIVED["identity_evidence"]
-    return table.select(contract.schema.keys()).unique(contract.key).sort(contract.key)
+    return table.select(contract.schema.keys())
 
 
 def _person_table(nodes: pl.DataFrame) -> pl.DataFrame:

@@ -663,7 +663,6 @@ def _key_hash(contract: Contract) -> pl.Expr:
 
 def _latest(contract: Contract, versions: pl.DataFrame) -> pl.DataFrame:
     """One row a key, in the order of the key. Only keys with several versions need to be compared."""
-    versions = versions.rechunk()
     repeated = versions.select(_key_hash(contract).is_duplicated()).to_series()
     # Sorting by the one column that differs is several times faster than by a constant and that column.
     key = [name for name in contract.key if versions[name].n_unique() > 1] or list(contract.key[-1:])

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestration.contracts import CONTRACTS
+from orchestration.identity.names import _edits
 from orchestration.identity.quality import measure
 from orchestration.identity.resolve import resolve_identities
 from orchestration.identity.sharing import SharingRules
@@ -108,3 +109,16 @@ def test_measures_equal_those_counted_pair_by_pair(labels):
     if (true + predicted) / 2 != expected:
         rand = (both - expected) / ((true + predicted) / 2 - expected)
         assert abs(measured["adjusted_rand"] - rand) < 1e-9
+
+
+@settings(max_examples=200, deadline=None)
+@given(a=st.text("abc", max_size=7), b=st.text("abc", max_size=7))
+def test_edits_equal_the_full_table(a, b):
+    table = [[i + j if not i * j else 0 for j in range(len(b) + 1)] for i in range(len(a) + 1)]
+    for i in range(1, len(a) + 1):
+        for j in range(1, len(b) + 1):
+            costs = [table[i - 1][j] + 1, table[i][j - 1] + 1, table[i - 1][j - 1] + (a[i - 1] != b[j - 1])]
+            if i > 1 and j > 1 and a[i - 1] == b[j - 2] and a[i - 2] == b[j - 1]:
+                costs.append(table[i - 2][j - 2] + 1)
+            table[i][j] = min(costs)
+    assert _edits(a, b) == min(table[-1][-1], 3)
