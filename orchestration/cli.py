@@ -15,7 +15,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
 from orchestration.settings import Settings, SettingsError, make_hmac_key
@@ -99,28 +99,41 @@ def nightly(settings: Settings) -> int:
     with _only_night(settings):
         started = time.perf_counter()
         import dagster as dg
+        from dagster._core.utils import make_new_run_id
 
+        from orchestration.automation.alerts import alert
         from orchestration.definitions import build_definitions
 
         if not os.environ.get("DAGSTER_HOME"):
             raise CannotRunError("DAGSTER_HOME is not set; set it to the folder of dagster.yaml, or use make nightly")
-        with dg.DagsterInstance.get() as instance:
+        run_id = make_new_run_id()
+        with _logged(settings.home / "logs" / f"{run_id}.log") as log, dg.DagsterInstance.get() as instance:
+            print(f"night {run_id} runs; its log is {log}", file=sys.__stdout__, flush=True)
             _end_dead_runs(instance)
-            job = build_definitions(settings).resolve_job_def("nightly")
-            result = job.execute_in_process(
-                instance=instance,
-                raise_on_error=False,
-                tags={PID_TAG: str(os.getpid())},
-                run_config={"loggers": {"console": {"config": {"log_level": "ERROR"}}}},
+            result = (
+                build_definitions(settings)
+                .resolve_job_def("nightly")
+                .execute_in_process(
+                    instance=instance,
+                    run_id=run_id,
+                    raise_on_error=False,
+                    tags={PID_TAG: str(os.getpid())},
+                    run_config={"loggers": {"console": {"config": {"log_level": "INFO"}}}},
+                )
             )
-        summary = Summary(result, settings)
+            summary = Summary(result, settings)
+            if not summary.is_published:
+                alert(settings, job="nightly", run_id=run_id, problems=summary.problems)
         print(summary.text(time.perf_counter() - started))
-        if not summary.is_published:
-            from orchestration.automation.alerts import alert
+    return EXIT_PUBLISHED if summary.is_published else EXIT_BLOCKED
 
-            alert(settings, job="nightly", run_id=result.run_id, problems=summary.problems)
-            return EXIT_BLOCKED
-    return EXIT_PUBLISHED
+
+@contextmanager
+def _logged(path: Path) -> Iterator[Path]:
+    """Send what Dagster, dbt and Great Expectations print into a file: the summary is what a person reads."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file, redirect_stdout(file), redirect_stderr(file):
+        yield path
 
 
 @contextmanager
@@ -140,13 +153,15 @@ def _only_night(settings: Settings) -> Iterator[None]:
 
 
 def _end_dead_runs(instance) -> None:
-    """Mark runs of nights that were killed as failed, so that the pools they hold are free again."""
+    """Mark nights that were killed as failed, so that the pools they hold are free again.
+
+    A night that runs holds the lock that this one holds now: one that is still open in the instance is dead.
+    """
     import dagster as dg
 
     open_states = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.CANCELING]
     for run in instance.get_runs(dg.RunsFilter(statuses=open_states)):
-        pid = run.tags.get(PID_TAG)
-        if pid and not Path(f"/proc/{pid}").exists():
+        if pid := run.tags.get(PID_TAG):
             instance.report_run_failed(run, message=f"the process {pid} of this run is gone")
             instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
 
