@@ -174,6 +174,7 @@ class Summary:
     """
 
     def __init__(self, result, settings: Settings) -> None:
+        from orchestration.automation.alerts import cause
         from orchestration.warehouse.publish import PublishError, current_release
 
         self.result = result
@@ -186,7 +187,7 @@ class Summary:
         evaluations = result.get_asset_check_evaluations()
         self.failed_checks = [check for check in evaluations if not check.passed]
         self.check_count = len(evaluations)
-        self.failures = {event.step_key: _first_line(event.event_specific_data.error) for event in _failures(result)}
+        self.failures = {event.step_key: cause(event) for event in _failures(result)}
         self.not_run = _not_run(result)
 
     @property
@@ -263,12 +264,6 @@ def _detail(check) -> str:
     """What a check said: its description, which holds a line for each rule that did not pass."""
     said = check.description or check.metadata.get("detail") or check.metadata.get("summary") or ""
     return "; ".join(line.strip() for line in str(getattr(said, "value", said)).splitlines() if line.strip())
-
-
-def _first_line(error) -> str:
-    while error.cause is not None:
-        error = error.cause
-    return next((line for line in error.message.strip().splitlines() if line.strip()), error.cls_name)
 
 
 def _headlines(settings: Settings) -> str:

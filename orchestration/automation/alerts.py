@@ -34,6 +34,15 @@ def alert(settings: Settings, *, job: str, run_id: str, problems: Sequence[str])
         _log.error("the alert webhook did not take the message: %s", type(error).__name__)
 
 
+def cause(event: dg.DagsterEvent) -> str:
+    """The first line of the innermost error of a step's failure."""
+    error = getattr(event.event_specific_data, "error", None)
+    while error is not None and error.cause is not None:
+        error = error.cause
+    lines = [line for line in (error.message if error else "").splitlines() if line.strip()]
+    return lines[0].strip() if lines else (event.message or "no error was recorded")
+
+
 def failure_sensor(settings: Settings) -> dg.SensorDefinition:
     """Sensor that reports each failed run of this code location."""
 
@@ -43,10 +52,7 @@ def failure_sensor(settings: Settings) -> dg.SensorDefinition:
         description="Logs each failed run and posts it to EXPERIENCE_ALERT_WEBHOOK where that is set.",
     )
     def _report(context: dg.RunFailureSensorContext) -> None:
-        problems = [
-            f"{event.step_key}: {event.event_specific_data.error.message.strip().splitlines()[0]}"
-            for event in context.get_step_failure_events()
-        ]
+        problems = [f"{event.step_key}: {cause(event)}" for event in context.get_step_failure_events()]
         alert(
             settings,
             job=context.dagster_run.job_name,

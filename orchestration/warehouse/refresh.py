@@ -22,6 +22,8 @@ import polars as pl
 
 from orchestration.contracts import CONTRACTS, CONTROL, Contract
 from orchestration.contracts.mapping import TableMapping
+from orchestration.normalize.deduplicate import contradicting_versions
+from orchestration.normalize.table import VERSION as NORMALISER_VERSION
 from orchestration.normalize.table import NormaliseContext, normalise
 from orchestration.settings import Settings
 from orchestration.sources.config import SourceConfig
@@ -31,6 +33,8 @@ from orchestration.warehouse.control import Control
 
 NOT_LANDED = "not_landed"
 """Prefix of the reason of a row that the landing itself could not take; its ``load_row`` is negative."""
+DUPLICATE_KEY = "duplicate_key"
+"""Reason of a row whose key another row of its load has too, with other content and nothing to tell which counts."""
 
 _IN_MEMORY_ROWS = 500_000
 _CONTENT = ("load_id", "load_row", "row_hash", "updated_at", "extracted_at", "first_extracted_at", "quality_flags")
@@ -192,6 +196,7 @@ def mapping_hash(contract: Contract, source: SourceConfig, stream: str, question
     """
     config = source.streams[stream]
     parts: dict[str, Any] = {
+        "normaliser": NORMALISER_VERSION,
         "schema": {column.name: [column.kind, column.values] for column in contract.all_columns},
         "mapping": config.tables[contract.name].model_dump(mode="json"),
         "primary_key": config.primary_key,
@@ -288,6 +293,9 @@ def _normalised(
         rows = pl.scan_parquet(staged, schema=contract.schema, glob=False)
         counts.rows_out += rows.select(pl.len()).collect().item()
     counts.rows_in += manifest.rows_landed
+    contradicted = contradicting_versions(contract, rows.lazy()).collect()
+    if contradicted.height:
+        rejects = pl.concat([rejects, _duplicate_keys(contract, manifest, landing, contradicted)])
     if stream.keeps_rejects and manifest.rows_rejected:
         rejects = pl.concat([rejects, _not_landed(contract, manifest, landing)])
     counts.rejected += rejects["load_row"].n_unique() if rejects.height else 0
@@ -297,6 +305,35 @@ def _normalised(
     finally:
         if staged is not None:
             staged.unlink()
+
+
+def _duplicate_keys(
+    contract: Contract, manifest: Manifest, landing: Landing, contradicted: pl.DataFrame
+) -> pl.DataFrame:
+    """Rows that gave way to another one of their key, as rows of the quarantine."""
+    landed = landing.scan(manifest)
+    fields = [name for name in landed.collect_schema() if not name.startswith("_")]
+    values = {
+        "target_table": pl.lit(contract.name),
+        "source": pl.lit(manifest.source),
+        "stream": pl.lit(manifest.stream),
+        "load_id": pl.lit(manifest.load_id),
+        "load_row": pl.col("load_row"),
+        "source_file": pl.col("_file"),
+        "source_row": pl.col("_row"),
+        "source_id": pl.col("source_id"),
+        "field": pl.lit("source_id"),
+        "reason": pl.lit(DUPLICATE_KEY),
+        "original_value": pl.col("source_id"),
+        "row_json": pl.struct(fields).struct.json_encode() if fields else pl.lit("{}"),
+    }
+    schema = CONTROL["quarantine"].schema
+    return (
+        landed.rename({"_load_row": "load_row"})
+        .join(contradicted.lazy().unique("load_row"), on="load_row")
+        .select(values[name].cast(schema[name]).alias(name) for name in schema)
+        .collect()
+    )
 
 
 def _not_landed(contract: Contract, manifest: Manifest, landing: Landing) -> pl.DataFrame:
