@@ -44,3 +44,29 @@ def latest_versions(contract: Contract, rows: pl.LazyFrame) -> pl.LazyFrame:
         .unique(key, keep="last", maintain_order=False)
     )
     return pl.concat([single, several]).drop("__versions")
+
+
+def contradicting_versions(contract: Contract, rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Rows of one load that another row of it contradicts: same key and ``updated_at``, other content.
+
+    Nothing in such rows says which of them counts. ``latest_versions`` keeps the last; the others are given here, so
+    that they can be reported.
+
+    Args:
+        contract: Contract of the rows.
+        rows: Rows of one load, with ``contract.schema``.
+
+    Returns:
+        ``source_id`` and ``load_row`` of the rows that do not count; their order is not defined.
+    """
+    same = [*contract.key, "updated_at"]
+    return (
+        rows.filter(~pl.col("is_deleted").fill_null(value=False))
+        .select(*same, "load_row", "row_hash")
+        .filter(pl.struct(same).is_duplicated())
+        .with_columns(
+            is_other=pl.col("row_hash") != pl.col("row_hash").sort_by("load_row", "row_hash").last().over(same)
+        )
+        .filter(pl.col("is_other"))
+        .select("source_id", "load_row")
+    )

@@ -231,3 +231,19 @@ def test_a_changed_declaration_of_a_question_reads_the_answers_anew(tmp_path):
     assert (night({}).rows, night({}).replayed) == (1, ())
     declared = night({"99": "refused"})
     assert (declared.replayed, declared.rows, declared.rejected) == (("voice",), 2, 0)
+
+
+def test_a_key_that_comes_twice_with_other_content_is_reported_and_the_last_row_counts(shop):
+    shop.deliver(order("a", amount="10"), order("b"), order("b"), order("a", amount="12"))
+    result = shop.refresh()
+    assert shop.rows("order_amount") == [("a", 12), ("b", 10)]
+    assert result.rejected == 1
+    row = shop.control.scan("quarantine").collect().row(0, named=True)
+    assert (row["source"], row["stream"], row["source_file"], row["source_row"]) == ("shop", "orders", "1.csv", 1)
+    assert (row["source_id"], row["field"], row["reason"]) == ("a", "source_id", "duplicate_key")
+    assert '"amount":"10"' in row["row_json"]
+
+
+def test_versions_told_apart_by_their_time_are_no_duplicates(shop):
+    shop.deliver(order("a", amount="10", changed="2026-05-01 11:00:00"), order("a", amount="12"))
+    assert (shop.refresh().rejected, shop.rows("order_amount")) == (0, [("a", 10)])
