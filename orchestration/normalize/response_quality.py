@@ -110,8 +110,8 @@ def flag_responses(
     * ``is_straight_liner``, ``longest_string``, ``response_variability``: over rating batteries of at least
       ``MINIMUM_BATTERY`` answered items; null without one.
     * ``is_bot``: a user agent that names a robot, or part of a scripted flood.
-    * ``is_duplicate``: the same person (customer id, else e-mail, else phone) gave the same answers to the same survey
-      within ``DUPLICATE_MINUTES`` before; the first one is not flagged.
+    * ``is_duplicate``: the same person (customer id, else e-mail, else phone, else invitation) gave the same answers to
+      the same survey within ``DUPLICATE_MINUTES`` before; the first one is not flagged.
     * ``is_kept``: none of the flags.
 
     Args:
@@ -127,6 +127,7 @@ def flag_responses(
         pl.concat_str([pl.lit("id:"), pl.col("customer_source").fill_null(""), pl.lit(":"), pl.col("customer_id")]),
         pl.lit("email:") + pl.col("email"),
         pl.lit("phone:") + pl.col("phone"),
+        pl.lit("invitation:") + pl.col("source") + pl.lit(":") + pl.col("invitation_id"),
     )
     survey = ["source", "survey_id"]
     same_answers = [*survey, "user_agent", "signature"]

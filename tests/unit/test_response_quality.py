@@ -139,5 +139,17 @@ def test_duplicates_are_the_same_person_answers_and_survey_within_ten_minutes():
     assert not found["r2"]["is_kept"]
 
 
+def test_two_answers_to_one_invitation_are_of_one_person():
+    responses = [
+        response(1, invitation_id="i1"),
+        response(2, invitation_id="i1"),
+        response(3, invitation_id="i2"),
+        response(4, invitation_id="i1", source="other"),
+    ]
+    answers = [answer for number in (1, 2, 3) for answer in answers_of(number, [5.0])]
+    answers += [answer | {"source": "other"} for answer in answers_of(4, [5.0])]
+    assert {name for name, row in flags(responses, answers).items() if row["is_duplicate"]} == {"r2"}
+
+
 def test_no_responses_give_no_flags():
     assert flags([]) == {}
