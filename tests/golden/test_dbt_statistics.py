@@ -81,6 +81,16 @@ def test_wilson_interval(warehouse):
         assert 0 <= row["low"] <= row["high"] <= 100
 
 
+def test_intervals_of_nothing_are_unknown(warehouse):
+    """DuckDB's least and greatest pass over nulls, so an unguarded end would be 0 or 1."""
+    row = warehouse.evaluate(
+        "select {{ wilson_low('k', 'n') }} as a, {{ wilson_high('k', 'n') }} as b, {{ wilson_high('k0', 'n0') }} as c,"
+        " {{ mean_interval_low('k', 'k', 'n') }} as d, {{ mean_interval_high('1', '1', '1') }} as e"
+        " from (select 0 as k, 0 as n, null::bigint as k0, null::bigint as n0)"
+    )[0]
+    assert set(row.values()) == {None}
+
+
 def test_t_quantile_is_exact_enough_for_every_sample_size(warehouse):
     rows = warehouse.evaluate("select df, {{ t_quantile_975('df') }} as t from (select unnest(range(0, 3000)) as df)")
     assert rows[0]["t"] is None

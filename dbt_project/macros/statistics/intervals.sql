@@ -32,13 +32,16 @@
     end
 {%- endmacro %}
 
-{# Wilson score interval of a share, 95 %, 0 to 1. Wilson, Journal of the American Statistical Association 22, 1927. #}
+{#
+    Wilson score interval of a share, 95 %, 0 to 1; null of nothing. Wilson, Journal of the American Statistical
+    Association 22, 1927.
+#}
 {% macro wilson_low(successes, n) -%}
-    greatest(0, {{ _wilson(successes, n, '-') }})
+    case when {{ n }} > 0 then greatest(0, {{ _wilson(successes, n, '-') }}) end
 {%- endmacro %}
 
 {% macro wilson_high(successes, n) -%}
-    least(1, {{ _wilson(successes, n, '+') }})
+    case when {{ n }} > 0 then least(1, {{ _wilson(successes, n, '+') }}) end
 {%- endmacro %}
 
 {% macro _wilson(successes, n, sign) -%}

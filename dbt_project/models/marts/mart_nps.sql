@@ -78,11 +78,11 @@ select
     case when is_weighted_shown then weighted_score end as nps_weighted,
     case when is_weighted_shown then weighted_standard_error end as weighted_standard_error,
     case
-        when is_weighted_shown
+        when is_weighted_shown and weighted_standard_error is not null
             then greatest(-100, weighted_score - {{ normal_quantile_975() }} * weighted_standard_error)
     end as weighted_ci_low,
     case
-        when is_weighted_shown
+        when is_weighted_shown and weighted_standard_error is not null
             then least(100, weighted_score + {{ normal_quantile_975() }} * weighted_standard_error)
     end as weighted_ci_high,
     cast({{ var('minimum_n') }} as bigint) as minimum_n,
