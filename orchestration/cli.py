@@ -226,11 +226,13 @@ def _failures(result) -> list:
 
 def _not_run(result) -> dict[str, list[str]]:
     """Steps that did not run, by the step that failed, or gave nothing, in front of them."""
+    # A gate gives the results of its checks before it fails.
+    failed = {event.step_key for event in result.get_step_failure_events()}
     began = {event.step_key for event in result.all_events if event.event_type_value == "STEP_START"}
     given = {
         (event.step_key, event.event_specific_data.step_output_handle.output_name)
         for event in result.all_events
-        if event.event_type_value == "STEP_OUTPUT"
+        if event.event_type_value == "STEP_OUTPUT" and event.step_key not in failed
     }
     graph = result.job_def.graph
     causes: dict[str, set[str]] = {}
@@ -273,7 +275,16 @@ def _headlines(settings: Settings) -> str:
     release = current_release(settings)
     if release is None:
         raise CannotRunError(f"nothing is published below {settings.serving_dir} yet; run a night first")
-    return render_text(headlines(release.marts_path))
+    current = settings.serving_dir / "current"
+    paths = {
+        "marts": current / "marts.duckdb",
+        "Parquet": current / "parquet",
+        "report": current / "report.html",
+        "run": release.run_id,
+    }
+    return "\n".join(
+        [render_text(headlines(release.marts_path)).rstrip(), *(f"{name:8} {place}" for name, place in paths.items())]
+    )
 
 
 def _releases(settings: Settings) -> str:
