@@ -55,6 +55,11 @@ class Published:
         """Every rejected row."""
         return Control(self.settings.control_dir).scan("quarantine").collect()
 
+    def complaints(self) -> set[tuple[str, str]]:
+        """Table and rule of every check that did not pass."""
+        results = Control(self.settings.control_dir).scan("check_result").filter(pl.col("outcome") != "passed")
+        return set(results.select("target_table", "rule_id").collect().rows())
+
     def landed(self) -> dict[tuple[str, str], int]:
         """Rows landed by source and stream."""
         loads = Control(self.settings.control_dir).scan("load").collect()

@@ -96,3 +96,7 @@ def test_funnel_by_product_equals_the_published_one(events, data):
     }
     assert len(published) == 9
     assert ours == published
+
+
+def test_no_gate_complains(night):
+    assert night.complaints() == set()

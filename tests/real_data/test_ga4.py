@@ -54,3 +54,7 @@ def test_flat_export_gives_sessions_of_the_source(night):
     # Two cookies, one login: one person.
     assert night.one("select count(distinct person_id) from fct_session where source = 'ga4_flat'") == 3
     assert night.one("select count(distinct visitor_key) from fct_session where source = 'ga4_flat'") == 4
+
+
+def test_no_gate_complains(night):
+    assert night.complaints() == set()

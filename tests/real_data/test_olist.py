@@ -82,3 +82,7 @@ def test_nothing_is_rejected(night):
     assert night.quarantined().is_empty()
     assert night.landed()[("olist", "reviews")] == 2993
     assert night.landed()[("olist_crm", "leads")] == 8000
+
+
+def test_no_gate_complains(night):
+    assert night.complaints() == set()

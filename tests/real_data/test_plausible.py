@@ -173,3 +173,7 @@ def test_our_figures_and_what_moves_them(night):
     # With our gap ten pauses fall out of the durations, and eight more sessions share the page views.
     assert [round(value, 3) for value in figures("plausible_own_sessions")] == [42.433, 517.236, 3.004]
     assert [round(value, 3) for value in figures("plausible")] == [42.319, 506.583, 2.993]
+
+
+def test_no_gate_complains(night):
+    assert night.complaints() == set()

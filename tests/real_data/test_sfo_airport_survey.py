@@ -112,3 +112,7 @@ def test_segments_add_up_to_the_total(night):
     )
     # Cells of unknown segment may be too small to show, their number of votes never is.
     assert {n for _, n, _, _ in rows} == {2746}
+
+
+def test_no_gate_complains(night):
+    assert night.complaints() == set()

@@ -102,3 +102,7 @@ def test_both_layouts_of_qualtrics_hold_the_same_response(night):
     # What identifies the respondent was dropped before it was written.
     for part in (night.settings.landing_dir / "qualtrics").rglob("part-*.parquet"):
         assert "130.92.34.66" not in pl.read_parquet(part).write_csv()
+
+
+def test_no_gate_complains(night):
+    assert night.complaints() == set()
