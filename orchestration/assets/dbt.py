@@ -6,12 +6,13 @@ the step, so that nothing behind it is published.
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DbtCliResource, DbtProject, dbt_assets
+from dagster_dbt.core.dbt_cli_event import DbtCoreCliEventMessage
 
 from orchestration.assets.keys import OWNERS, clean_key, gate_key
 from orchestration.settings import HOME_VARIABLE, TIMEZONE_VARIABLE, Settings
@@ -109,11 +110,13 @@ def ensure_manifest(settings: Settings) -> Path:
 def warehouse_assets(settings: Settings) -> dg.AssetsDefinition:
     """All nodes of the dbt project as assets, its data tests as asset checks."""
     project = dbt_project(settings)
+    manifest = ensure_manifest(settings)
+    translator = LayerTranslator()
 
     @dbt_assets(
-        manifest=ensure_manifest(settings),
+        manifest=manifest,
         project=project,
-        dagster_dbt_translator=LayerTranslator(),
+        dagster_dbt_translator=translator,
         exclude="resource_type:unit_test",
         pool=WRITER_POOL,
         name="dbt",
@@ -121,9 +124,51 @@ def warehouse_assets(settings: Settings) -> dg.AssetsDefinition:
     def _build(context: dg.AssetExecutionContext) -> Iterator[Any]:
         settings.warehouse_path.parent.mkdir(parents=True, exist_ok=True)
         os.environ.update(dbt_environment(settings, context.run_id))
-        dbt = DbtCliResource(project_dir=project, dbt_executable=str(Path(sys.executable).with_name("dbt")))
-        yield from dbt.cli(
-            ["build", "--exclude-resource-type", "unit_test"], context=context, target_path=_target(settings)
-        ).stream()
+        arguments = ["build", "--exclude-resource-type", "unit_test"]
+        if context.is_subset:
+            # What was picked by hand is translated into a selection by the resource, which starts dbt anew.
+            executable = str(Path(sys.executable).with_name("dbt"))
+            dbt = DbtCliResource(project_dir=project, dbt_executable=executable)
+            yield from dbt.cli(arguments, context=context, target_path=_target(settings)).stream()
+            return
+        failure = None
+        for event in _invoke(settings, arguments):
+            if isinstance(event, dg.Failure):
+                failure = event
+                continue
+            yield from event.to_default_asset_events(
+                manifest, translator, context=context, target_path=_target(settings), project=project
+            )
+        if failure is not None:
+            raise failure
 
     return _build
+
+
+def _invoke(settings: Settings, arguments: Sequence[str]) -> Iterator[DbtCoreCliEventMessage | dg.Failure]:
+    """Run dbt in this process, which has imported it already: what each node gave, then why the build failed, if so.
+
+    A process of its own starts dbt twice (once to ask for its version), which costs more than a quiet night's models.
+    """
+    from dbt.cli.main import dbtRunner
+    from google.protobuf.json_format import MessageToDict
+
+    events: list[DbtCoreCliEventMessage] = []
+
+    def keep(event: Any) -> None:
+        message = DbtCoreCliEventMessage(
+            raw_event=MessageToDict(event, preserving_proto_field_name=True), event_history_metadata={}
+        )
+        if "data" in message.raw_event and message.is_result_event:
+            events.append(message)
+
+    folder = str(settings.dbt_project_dir)
+    result = dbtRunner(callbacks=[keep]).invoke([*arguments, "--project-dir", folder, "--profiles-dir", folder])
+    yield from events
+    if not result.success:
+        said = [
+            f"{node.node.name}: {str(node.message).strip().splitlines()[0]}"
+            for node in getattr(result.result, "results", None) or ()
+            if node.status in ("error", "fail")
+        ]
+        yield dg.Failure("dbt build failed; " + ("; ".join(said) or str(result.exception)))
