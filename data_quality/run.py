@@ -29,7 +29,7 @@ SAMPLE_SIZE = 20
 """Keys of failing rows that a result names."""
 PUBLISHED_PREFIX = "published__"
 RUN_TABLE = "gate_run"
-"""Table that rules may read: one row with ``run_id`` and ``now`` (UTC)."""
+"""Table that rules may read: one row with ``run_id``, ``built_by`` (the run that built the marts) and ``now`` (UTC)."""
 _MESSAGE_LENGTH = 500
 
 
@@ -88,6 +88,7 @@ def run_rules(
     now: datetime,
     memory_limit: str | None = None,
     threads: int | None = None,
+    built_by: str | None = None,
 ) -> pl.DataFrame:
     """Check every rule and say what came of it; one row a rule, whatever happens.
 
@@ -101,6 +102,7 @@ def run_rules(
         now: The instant the results carry, with zone or in UTC.
         memory_limit: DuckDB's ``memory_limit``, such as ``8GB``.
         threads: DuckDB's ``threads``.
+        built_by: Run whose marts stand at the gate, where it is not ``run_id``: nothing changed since it built them.
 
     Returns:
         A frame with the columns of the ``check_result`` contract, in the order of ``rules``.
@@ -111,7 +113,7 @@ def run_rules(
         from data_quality.engine import Session
 
         with Session(memory_limit=memory_limit, threads=threads) as session:
-            problems = _open(session, tables, run_id, instant)
+            problems = _open(session, tables, run_id, built_by or run_id, instant)
             for table in dict.fromkeys(rule.reads for rule in rules):
                 group = {position: rule for position, rule in enumerate(rules) if rule.reads == table}
                 answers |= _check_table(session, table, group, problems)
@@ -146,11 +148,14 @@ class _Answer:
     detail: str | None = None
 
 
-def _open(session: Session, tables: Tables, run_id: str, now: datetime) -> dict[str, str]:
+def _open(session: Session, tables: Tables, run_id: str, built_by: str, now: datetime) -> dict[str, str]:
     """Make the tables readable by name; what cannot be read is told by table, and is nobody else's trouble."""
     problems: dict[str, str] = {}
     instant = f"TIMESTAMP {literal(now.isoformat(' '))}"
-    session.execute(f"CREATE TABLE {RUN_TABLE} AS SELECT {literal(run_id)} AS run_id, {instant} AS now")
+    session.execute(
+        f"CREATE TABLE {RUN_TABLE} AS SELECT {literal(run_id)} AS run_id, {literal(built_by)} AS built_by, "
+        f"{instant} AS now"
+    )
     for name, pattern in tables.parquet.items():
         try:
             if name in CONTROL:

@@ -204,10 +204,10 @@ def _every_mart(mart: str, key: Sequence[str], limits: Limits, may_drop: bool) -
     if mart in _INTERVALS:
         stale = (
             f"SELECT max(run_id) AS built_by FROM {table} HAVING count(*) > 0 AND "
-            "count(*) FILTER (run_id = (SELECT run_id FROM gate_run)) = 0"
+            "count(*) FILTER (run_id = (SELECT built_by FROM gate_run)) = 0"
         )
         rules.append(
-            _rule(mart, "built_by_this_run", no_rows(stale), "timeliness", "this run built it", severity="warn")
+            _rule(mart, "built_by_last_build", no_rows(stale), "timeliness", "the last build made it", severity="warn")
         )
     return rules
 

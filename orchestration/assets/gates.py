@@ -16,6 +16,7 @@ from data_quality.checks import gate_checks, table_check_name
 from data_quality.rules import Rule
 from data_quality.run import Tables, run_rules
 from data_quality.suites import Stream, clean_rules, landing_rules, marts_rules
+from orchestration.assets.dbt import built_by
 from orchestration.assets.keys import OWNERS, clean_key, gate_key, landing_key
 from orchestration.assets.landing import CONFIGURATION_STREAM, broken_source_name
 from orchestration.contracts import CONTRACTS, DERIVED
@@ -86,7 +87,9 @@ def gates(
     """One definition a gate, with a check for each table, dimension and severity."""
     control = Control(settings.control_dir)
 
-    def run(gate: str, tables: Callable[[], Tables]) -> Callable[[str], pl.DataFrame]:
+    def run(
+        gate: str, tables: Callable[[], Tables], builder: Callable[[], str | None] = lambda: None
+    ) -> Callable[[str], pl.DataFrame]:
         def _run(run_id: str) -> pl.DataFrame:
             results = run_rules(
                 rules[gate],
@@ -95,6 +98,7 @@ def gates(
                 now=clock(),
                 memory_limit=settings.duckdb_memory_limit,
                 threads=settings.duckdb_threads,
+                built_by=builder(),
             )
             control.write_check_results(run_id, gate, results)
             return results
@@ -126,7 +130,7 @@ def gates(
             "marts",
             rules["marts"],
             lambda _: gate_key("marts"),
-            run("marts", lambda: Tables.marts(settings.marts_path, published)),
+            run("marts", lambda: Tables.marts(settings.marts_path, published), lambda: built_by(settings)),
             name_of=table_check_name,
         ),
     ]

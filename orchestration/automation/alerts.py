@@ -5,6 +5,7 @@ The message names the run, the step and the error; it never holds a secret or a 
 
 import json
 import logging
+import re
 import urllib.request
 from collections.abc import Sequence
 
@@ -14,6 +15,7 @@ from orchestration.settings import Settings
 
 WEBHOOK_TIMEOUT_SECONDS = 10
 
+_CLASS_PATH = re.compile(r"^(?:\w+\.)+\w+: ")
 _log = logging.getLogger(__name__)
 
 
@@ -35,12 +37,12 @@ def alert(settings: Settings, *, job: str, run_id: str, problems: Sequence[str])
 
 
 def cause(event: dg.DagsterEvent) -> str:
-    """The first line of the innermost error of a step's failure."""
+    """The first line of the innermost error of a step's failure, without the path of its class."""
     error = getattr(event.event_specific_data, "error", None)
     while error is not None and error.cause is not None:
         error = error.cause
     lines = [line for line in (error.message if error else "").splitlines() if line.strip()]
-    return lines[0].strip() if lines else (event.message or "no error was recorded")
+    return _CLASS_PATH.sub("", lines[0].strip()) if lines else (event.message or "no error was recorded")
 
 
 def failure_sensor(settings: Settings) -> dg.SensorDefinition:

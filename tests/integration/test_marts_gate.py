@@ -129,7 +129,7 @@ FAULTS = [
     ("mart_nps", "UPDATE mart_nps SET minimum_n = 41", {"small_is_suppressed"}),
     ("mart_nps", "DELETE FROM mart_nps WHERE breakdown_value = 'south'", {"breakdowns_add_up"}),
     ("mart_nps", "DELETE FROM mart_nps", {"reconciles_with_answers"}),
-    ("mart_nps", "UPDATE mart_nps SET run_id = 'last night'", {"built_by_this_run"}),
+    ("mart_nps", "UPDATE mart_nps SET run_id = 'last night'", {"built_by_last_build"}),
     ("mart_csat", "UPDATE mart_csat SET n = 39", {"reconciles_with_answers"}),
     ("mart_csat", "UPDATE mart_csat SET n = -1, minimum_n = -5", {"n_in_range", "reconciles_with_answers"}),
     ("mart_csat", "DELETE FROM mart_csat", {"reconciles_with_answers"}),
