@@ -40,9 +40,13 @@ def main(home: Path, events: int = 5_000_000, rounds: int = 3) -> None:
         for way in WAYS:
             out = [] if way == "night" else [str(folder / "rivals" / way)]
             runs[way].append(in_process_of_its_own(f"tests.benchmarks.events_{way}", str(folder), *out))
-    best = {way: min(costs, key=lambda run: sum(cost.cpu_seconds for cost in run.values())) for way, costs in runs.items()}
+    best = {
+        way: min(costs, key=lambda run: sum(cost.cpu_seconds for cost in run.values())) for way, costs in runs.items()
+    }
     whole = {way: sum(cost.cpu_seconds for cost in run.values()) for way, run in best.items()}
-    print(f"{events:,} events, {rounds} rounds in turns, {os.cpu_count()} cores; the round with the fewest CPU seconds\n")
+    print(
+        f"{events:,} events, {rounds} rounds in turns, {os.cpu_count()} cores; the round with the fewest CPU seconds\n"
+    )
     print_table(
         ("way", "s", "CPU s", "clean CPU s", "sessions CPU s", "peak MB", "CPU / night's", "s, median round"),
         (
@@ -87,9 +91,7 @@ def prepare(folder: Path, events: int) -> Path:
     project = str(ROOT / "dbt_project")
     command = [str(dbt), "--quiet", "build", "--select", "+fct_session", "--resource-type", "seed", "model"]
     command += ["--project-dir", project, "--profiles-dir", project, "--target-path", str(folder / "dbt")]
-    subprocess.run(
-        command, cwd=ROOT, env=environment | {"DBT_LOG_PATH": str(folder / "dbt" / "logs")}, check=True
-    )
+    subprocess.run(command, cwd=ROOT, env=environment | {"DBT_LOG_PATH": str(folder / "dbt" / "logs")}, check=True)
     return folder
 
 
@@ -124,12 +126,12 @@ def compare(folder: Path) -> None:
             f"WHERE {clean}"
         )
         connection.execute("CREATE VIEW night_sessions AS FROM marts.fct_session")
-        for way in WAYS:
+        for way, label in WAYS.items():
             if way != "night":
                 out = folder / "rivals" / way
                 connection.execute(f"CREATE VIEW {way}_events AS FROM read_parquet('{out}/events/**/*.parquet')")
                 connection.execute(f"CREATE VIEW {way}_sessions AS FROM '{out}/sessions.parquet'")
-            cells = [WAYS[way]]
+            cells = [label]
             for kind, columns in (("events", EVENT_COLUMNS), ("sessions", SESSION_COLUMNS)):
                 count = connection.execute(f"SELECT count(*) FROM {way}_{kind}").fetchall()[0][0]
                 cells += [f"{count:,}", f"{differing(connection, way, kind, columns):,}"]

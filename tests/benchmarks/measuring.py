@@ -61,7 +61,9 @@ def report(costs: Mapping[str, Cost]) -> None:
     sys.stdout.write(json.dumps({name: asdict(cost) for name, cost in costs.items()}) + "\n")
 
 
-def in_process_of_its_own(module: str, *arguments: str, environment: Mapping[str, str] | None = None) -> dict[str, Cost]:
+def in_process_of_its_own(
+    module: str, *arguments: str, environment: Mapping[str, str] | None = None
+) -> dict[str, Cost]:
     """Run ``python -m <module>`` and read what it reports in its last line."""
     command = [sys.executable, "-m", module, *arguments]
     done = subprocess.run(

@@ -1,7 +1,6 @@
 """The definitions load in a process of their own, and the graph is what the snapshot says.
 
-A change to the graph is meant to be seen in review: run `UPDATE_SNAPSHOTS=1 pytest tests/integration/test_definitions.py`
-and read the difference.
+A change to the graph is meant to be seen in review: run this file with `UPDATE_SNAPSHOTS=1` and read the difference.
 """
 
 import json

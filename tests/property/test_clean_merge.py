@@ -1,5 +1,6 @@
 """Any order, repetition and grouping of loads gives the same clean table, bytes included."""
 
+import itertools
 import tempfile
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -72,7 +73,7 @@ def test_incremental_equals_rebuild(table, data):
         whole = CleanStore(Path(folder) / "whole", "Asia/Shanghai")
         whole.merge(contract, rows)
         parts = CleanStore(Path(folder) / "parts", "Asia/Shanghai")
-        for begin, end in zip(bounds, bounds[1:], strict=False):
+        for begin, end in itertools.pairwise(bounds):
             before = live(parts, contract)
             result = parts.merge(contract, shuffled[begin:end])
             after = live(parts, contract)
