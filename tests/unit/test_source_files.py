@@ -93,8 +93,8 @@ PLAIN = "id,email\n1,é你\n2,\n"
         ("a.csv", PLAIN.replace("é", "e").encode("gb18030"), {"encoding": "gbk"}),
         ("a.csv", PLAIN.replace(",", ";"), {"delimiter": ";"}),
         ("a.tsv", PLAIN.replace(",", "\t"), {"delimiter": "tab"}),
-        ("a.csv.gz", gzip.compress(PLAIN.encode()), {}),
-        ("a.csv", gzip.compress(PLAIN.encode()), {}),
+        ("a.csv.gz", gzip.compress(PLAIN.encode(), mtime=0), {}),
+        ("a.csv", gzip.compress(PLAIN.encode(), mtime=0), {}),
         ("a.csv.zip", zipped("x.csv", "__MACOSX/x", text=PLAIN.encode()), {}),
         ("a.csv.zst", zstd(PLAIN.encode()), {}),
         ("a.csv", "# made by hand\n# twice\n" + PLAIN, {"skip_rows": 2}),
@@ -104,7 +104,11 @@ PLAIN = "id,email\n1,é你\n2,\n"
         ("a.csv", "\n" + PLAIN, {}),
         ("a.jsonl", '{"id": 1, "email": "é你"}\n\n{"id": "2"}\n', {}),
         ("a.jsonl", '{"email": null, "id": 2}\r\n{"id": 1, "email": "\\u00e9\\u4f60"}', {}),
-        ("a.ndjson.gz", gzip.compress(b'{"id": 1, "email": "\xc3\xa9\xe4\xbd\xa0"}\n{"id": 2, "email": null}'), {}),
+        (
+            "a.ndjson.gz",
+            gzip.compress(b'{"id": 1, "email": "\xc3\xa9\xe4\xbd\xa0"}\n{"id": 2, "email": null}', mtime=0),
+            {},
+        ),
     ],
 )
 def test_shapes_of_one_table(inbox, name, data, origin):
@@ -336,7 +340,7 @@ WRONG = [
     ("a.csv", 'id,email\n1,"a\n2,b\n3,c\n', {}, r"a quote opened in record 2 .*is never closed"),
     (
         "a.csv.gz",
-        gzip.compress(PLAIN.encode() * 99)[:-20],
+        gzip.compress(PLAIN.encode() * 99, mtime=0)[:-20],
         {},
         r"a.csv.gz is truncated or damaged .*deliver it again, by rename",
     ),
@@ -428,7 +432,7 @@ def test_soft_flag_and_tombstone(inbox):
 def test_a_long_file_is_read_in_pieces(inbox, monkeypatch):
     monkeypatch.setattr("orchestration.sources.files._BLOCK", 1 << 12)
     lines = "".join(f'{i},"mail {i}\nsecond line"\n' for i in range(5_000))
-    inbox.put("a.csv.gz", gzip.compress(f"id,email\n{lines}".encode()))
+    inbox.put("a.csv.gz", gzip.compress(f"id,email\n{lines}".encode(), mtime=0))
     assert inbox.night("*.csv.gz").rows_landed == 5_000
     assert [row[0] for row in inbox.rows("_load_row")] == list(range(5_000))
 
