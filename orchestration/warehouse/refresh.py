@@ -36,7 +36,8 @@ NOT_LANDED = "not_landed"
 DUPLICATE_KEY = "duplicate_key"
 """Reason of a row whose key another row of its load has too, with other content and nothing to tell which counts."""
 
-_IN_MEMORY_ROWS = 500_000
+_SLICE_ROWS = 250_000
+"""Canonical rows, about, that are normalised at a time: a load is never held as a whole."""
 _CONTENT = ("load_id", "load_row", "row_hash", "updated_at", "extracted_at", "first_extracted_at", "quality_flags")
 
 
@@ -143,12 +144,10 @@ def refresh_table(
         return result
     counts = _Counts()
 
-    def batches() -> Iterator[pl.LazyFrame | pl.DataFrame]:
+    def batches() -> Iterator[pl.DataFrame]:
         for stream, manifest in due:
             try:
-                yield from _normalised(
-                    contract, stream, manifest, landing=landing, control=control, store=store, counts=counts
-                )
+                yield from _normalised(contract, stream, manifest, landing=landing, control=control, counts=counts)
             except (pl.exceptions.PolarsError, OSError) as error:
                 raise RefreshError(
                     f"{contract.name}: load {manifest.load_id} of {stream.source.source}.{stream.name} in "
@@ -265,10 +264,9 @@ def _normalised(
     *,
     landing: Landing,
     control: Control,
-    store: CleanStore,
     counts: _Counts,
-) -> Iterator[pl.LazyFrame | pl.DataFrame]:
-    """Canonical rows of one load; its rejected rows go to quarantine."""
+) -> Iterator[pl.DataFrame]:
+    """Canonical rows of one load, slice by slice; its rejected rows go to quarantine."""
     config = stream.source.streams[stream.name]
     context = NormaliseContext(
         source=stream.source.source,
@@ -279,32 +277,41 @@ def _normalised(
         primary_key=config.primary_key,
         questions=stream.questions,
     )
-    result = normalise(contract, landing.scan(manifest), stream.mapping, context)
-    rows: pl.LazyFrame | pl.DataFrame
-    staged = None
-    if manifest.rows_landed <= _IN_MEMORY_ROWS:
+    landed = landing.scan(manifest)
+    slots = len(stream.mapping.questions) + len(stream.mapping.texts)
+    length = max(1, _SLICE_ROWS // max(1, slots))
+    found: list[pl.DataFrame] = []
+    versions: list[pl.DataFrame] = []
+    for offset in range(0, max(1, manifest.rows_landed), length):
+        result = normalise(contract, landed.slice(offset, length), stream.mapping, context)
         rows, rejects = pl.collect_all([result.rows, result.rejects])
+        found.append(rejects)
+        versions.append(
+            rows.filter(~pl.col("is_deleted").fill_null(value=False)).select(
+                "load_row", version=pl.struct(*contract.key, "updated_at").hash(), content=pl.col("row_hash").hash()
+            )
+        )
         counts.rows_out += rows.height
-    else:
-        # A large load passes through a file, so that it is normalised once and never held as a whole.
-        staged = store.folder(contract) / f"{manifest.load_id}.parquet.tmp"
-        sink = result.rows.sink_parquet(staged, compression="lz4", lazy=True)
-        _, rejects = pl.collect_all([sink, result.rejects], engine="streaming")
-        rows = pl.scan_parquet(staged, schema=contract.schema, glob=False)
-        counts.rows_out += rows.select(pl.len()).collect().item()
+        yield rows
+    rejects = pl.concat(found)
     counts.rows_in += manifest.rows_landed
-    contradicted = contradicting_versions(contract, rows.lazy()).collect()
-    if contradicted.height:
-        rejects = pl.concat([rejects, _duplicate_keys(contract, manifest, landing, contradicted)])
+    if repeated := _repeated(pl.concat(versions)):
+        # The few rows in question are normalised once more, because only their hashes were kept.
+        again = normalise(contract, landed.filter(pl.col("_load_row").is_in(repeated)), stream.mapping, context)
+        contradicted = contradicting_versions(contract, again.rows).collect()
+        if contradicted.height:
+            rejects = pl.concat([rejects, _duplicate_keys(contract, manifest, landing, contradicted)])
     if stream.keeps_rejects and manifest.rows_rejected:
         rejects = pl.concat([rejects, _not_landed(contract, manifest, landing)])
     counts.rejected += rejects["load_row"].n_unique() if rejects.height else 0
     control.write_quarantine(contract.name, manifest.load_id, rejects)
-    try:
-        yield rows
-    finally:
-        if staged is not None:
-            staged.unlink()
+
+
+def _repeated(versions: pl.DataFrame) -> list[int]:
+    """Load rows whose version came more than once and not always with the same content."""
+    several = versions.filter(pl.col("version").is_duplicated())
+    differing = pl.col("content").min().over("version") != pl.col("content").max().over("version")
+    return several.filter(differing)["load_row"].unique().to_list()
 
 
 def _duplicate_keys(

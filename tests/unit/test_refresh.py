@@ -133,15 +133,17 @@ def test_rebuild_equals_the_nights(shop):
     assert shop.content() == nights
 
 
-def test_a_large_load_goes_through_a_file_with_the_same_result(shop, monkeypatch):
-    shop.deliver(*(order(f"k{number}") for number in range(30)), order("x", at="bad"))
+def test_a_large_load_is_normalised_in_slices_with_the_same_result(shop, monkeypatch):
+    lines = [*(order(f"k{number}") for number in range(30)), order("x", at="bad"), order("k2", amount="99")]
+    shop.deliver(*lines)
     shop.refresh()
-    small = shop.content()
-    monkeypatch.setattr("orchestration.warehouse.refresh._IN_MEMORY_ROWS", 5)
+    small, quarantine = shop.content(), shop.control.scan("quarantine").sort("load_row").collect()
+    assert quarantine["reason"].to_list() == ["duplicate_key", "invalid_timestamp"]
+    monkeypatch.setattr("orchestration.warehouse.refresh._SLICE_ROWS", 5)
     large = shop.refresh(rebuild=True)
-    assert (large.rows, large.rows_out, large.rejected) == (30, 30, 1)
+    assert (large.rows, large.rows_out, large.rejected) == (30, 31, 2)
     assert shop.content() == small
-    assert not list(shop.store.folder(ORDER).glob("*.tmp"))
+    assert shop.control.scan("quarantine").sort("load_row").collect().equals(quarantine)
 
 
 def test_a_source_that_is_no_longer_configured_keeps_its_rows(shop):
