@@ -24,7 +24,7 @@ EVENT_COLUMNS = (
     *("source_id", "load_row", "occurred_at", "anonymous_id", "user_id", "source_session_id", "event_name"),
     *("page_host", "page_path", "page_title", "referrer", "utm_source", "utm_medium", "utm_campaign"),
     *("device_category", "operating_system", "browser", "country", "region", "user_agent", "is_bot", "item_id"),
-    *("value_amount", "value_currency"),
+    *("value_amount", "value_currency", "attributes"),
 )
 SESSION_COLUMNS = (
     *("started_at", "ended_at", "n_events", "n_page_views", "has_purchase", "entry_page_path", "exit_page_path"),

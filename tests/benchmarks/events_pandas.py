@@ -6,6 +6,7 @@ values repeat.
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from tests.benchmarks.measuring import measure, report
-from tests.benchmarks.rules import COUNTRIES, ROBOT, landed_parts
+from tests.benchmarks.rules import COUNTRIES, HASHED, ROBOT, landed_parts
 
 TEXTS = {
     "user_pseudo_id": "anonymous_id",
@@ -30,11 +31,8 @@ TEXTS = {
     "geo.region": "region",
     "event_params.user_agent": "user_agent",
     "event_params.item_id": "item_id",
-    "platform": "platform",
-    "event_params.engagement_time_msec": "engagement_time_msec",
-    "event_params.transaction_id": "transaction_id",
-    "traffic_source.source": "first_source",
 }
+ATTRIBUTES = ("platform", "event_params.engagement_time_msec", "event_params.transaction_id", "traffic_source.source")
 KEY = ("user_pseudo_id", "event_timestamp", "event_name", "batch_page_id", "batch_event_index")
 REST = (
     *("event_timestamp", "batch_page_id", "batch_event_index", "event_params.page_location"),
@@ -58,7 +56,8 @@ def distinct(column: pd.Series) -> pd.Series:
 def clean(folder: Path, out: Path) -> None:
     """Landed rows to clean events, a file a day."""
     landed = pd.concat(
-        [pd.read_parquet(part, columns=[*TEXTS, *REST]) for part in landed_parts(folder)], ignore_index=True
+        [pd.read_parquet(part, columns=[*TEXTS, *REST, *ATTRIBUTES]) for part in landed_parts(folder)],
+        ignore_index=True,
     )
     for name in [*TEXTS, *REST[:-1]]:
         text = landed[name].str.strip()
@@ -84,6 +83,13 @@ def clean(folder: Path, out: Path) -> None:
     event["is_bot"] = by_value(event["user_agent"], robots)
     event["value_amount"] = landed["event_params.value"].astype("float64")
     event["value_currency"] = landed["event_params.currency"].str.upper()
+    attributes = [landed[name].astype("object").where(landed[name].notna(), None) for name in ATTRIBUTES]
+    event["attributes"] = [
+        json.dumps(dict(zip(ATTRIBUTES, values, strict=True)), ensure_ascii=False, separators=(",", ":"))
+        for values in zip(*attributes, strict=True)
+    ]
+    # 64 bits of pandas' own hash: an MD5 a row, as the night and the script have it, would cost more.
+    event["row_hash"] = pd.util.hash_pandas_object(event[list(HASHED)], index=False)
     event["event_date"] = event["occurred_at"].dt.tz_localize("UTC").dt.tz_convert("Asia/Shanghai").dt.date
     target = out / "events"
     target.mkdir()

@@ -12,7 +12,7 @@ from pathlib import Path
 import duckdb
 
 from tests.benchmarks.measuring import measure, report
-from tests.benchmarks.rules import COUNTRIES, ROBOT, landed_parts
+from tests.benchmarks.rules import COUNTRIES, HASHED, ROBOT, landed_parts
 
 SCRIPT = Path(__file__).with_suffix(".sql")
 
@@ -25,6 +25,7 @@ def main(folder: Path, out: Path) -> None:
         "landed": str(landed_parts(folder)),
         "out": str(out),
         "robot": ROBOT,
+        "hashed": ", ".join(f"coalesce({name}::VARCHAR, '')" for name in HASHED),
         "countries": ", ".join(str(pair) for pair in COUNTRIES.items()),
     }
     for name, value in filled.items():

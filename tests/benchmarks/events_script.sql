@@ -28,23 +28,31 @@ COPY (
             nullif(trim("event_params.item_id"), '') AS item_id,
             nullif(trim("event_params.value"), '')::DECIMAL(18, 4) AS value_amount,
             upper(nullif(trim("event_params.currency"), '')) AS value_currency,
-            platform,
-            "event_params.engagement_time_msec" AS engagement_time_msec,
-            "event_params.transaction_id" AS transaction_id,
-            "traffic_source.source" AS first_source
+            json_object(
+                'platform', platform, 'event_params.engagement_time_msec', "event_params.engagement_time_msec",
+                'event_params.transaction_id', "event_params.transaction_id",
+                'traffic_source.source', "traffic_source.source"
+            )::VARCHAR AS attributes
         FROM read_parquet({landed})
         QUALIFY row_number() OVER (PARTITION BY source_id ORDER BY load_row DESC) = 1
+    ),
+
+    normalised AS (
+        SELECT
+            landed.* EXCLUDE (page, country_name),
+            lower(split_part(page, '/', 3)) AS page_host,
+            '/' || array_to_string(string_split(page, '/')[4:], '/') AS page_path,
+            country.code AS country,
+            regexp_matches(user_agent, '{robot}') AS is_bot,
+            CAST(timezone('Asia/Shanghai', timezone('UTC', occurred_at)) AS DATE) AS event_date
+        FROM landed
+        LEFT JOIN (VALUES {countries}) AS country (name, code) ON landed.country_name = country.name
     )
 
     SELECT
-        landed.* EXCLUDE (page, country_name),
-        lower(split_part(page, '/', 3)) AS page_host,
-        '/' || array_to_string(string_split(page, '/')[4:], '/') AS page_path,
-        country.code AS country,
-        regexp_matches(user_agent, '{robot}') AS is_bot,
-        CAST(timezone('Asia/Shanghai', timezone('UTC', occurred_at)) AS DATE) AS event_date
-    FROM landed
-    LEFT JOIN (VALUES {countries}) AS country (name, code) ON landed.country_name = country.name
+        *,
+        md5(concat_ws('|', {hashed})) AS row_hash
+    FROM normalised
 ) TO '{out}/events' (FORMAT parquet, COMPRESSION zstd, PARTITION_BY (event_date));
 
 COPY (

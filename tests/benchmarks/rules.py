@@ -13,6 +13,14 @@ ROBOT = (
 )
 COUNTRIES = {"China": "CN", "United Kingdom": "GB", "Germany": "DE"}
 
+HASHED = (
+    *("occurred_at", "anonymous_id", "user_id", "source_session_id", "event_name", "page_host", "page_path"),
+    *("page_title", "referrer", "utm_source", "utm_medium", "utm_campaign", "device_category", "operating_system"),
+    *("browser", "country", "region", "user_agent", "is_bot", "item_id", "value_amount", "value_currency"),
+    "attributes",
+)
+"""Columns that make up a row's content."""
+
 
 def landed_parts(folder: Path) -> list[str]:
     """Parts of the one load of web events, as its manifest names them."""
