@@ -16,7 +16,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -257,29 +257,20 @@ class Bench:
         finally:
             connection.close()
 
-    def night(
-        self, *, days: float = 1, only: Sequence[str] | None = None, without_checks_of: str | None = None
-    ) -> Night:
-        """Play a night, ``only`` some assets of it, or all ``without_checks_of`` one asset; the clock then moves on."""
+    def night(self, *, days: float = 1, selection: dg.AssetSelection | None = None) -> Night:
+        """Play a night, or what is selected of it; the clock then moves on by ``days``."""
         settings, now = self.settings, self.clock
         self.clock += timedelta(days=days)
         before = dict(os.environ)
         try:
-            definitions = build_definitions(settings, clock=lambda: now)
-            job = definitions.resolve_job_def("nightly")
-            if without_checks_of is not None:
-                asset = dg.AssetKey(without_checks_of.split("/"))
-                selection = dg.AssetSelection.all() - dg.AssetSelection.checks_for_assets(asset)
-                job = dg.Definitions.merge(
-                    definitions,
-                    dg.Definitions(
-                        jobs=[dg.define_asset_job("partly", selection, executor_def=dg.in_process_executor)]
-                    ),
-                ).resolve_job_def("partly")
-            result = job.execute_in_process(
+            graph, name = build_definitions(settings, clock=lambda: now), "nightly"
+            if selection is not None:
+                name = "partly"
+                job = dg.define_asset_job(name, selection, executor_def=dg.in_process_executor)
+                graph = dg.Definitions.merge(graph, dg.Definitions(jobs=[job]))
+            result = graph.resolve_job_def(name).execute_in_process(
                 instance=self.instance,
                 raise_on_error=False,
-                asset_selection=None if only is None else [dg.AssetKey(key.split("/")) for key in only],
                 run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
             )
         finally:

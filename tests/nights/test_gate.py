@@ -132,13 +132,13 @@ def test_the_marts_gate_stops_the_publisher(published_bench, inject, rows_of):
 
 @pytest.mark.parametrize("fault", ["it yields nothing", "its checks are not selected"])
 def test_dagster_fails_open_where_a_gate_is_silent_and_the_publisher_does_not(published_bench, monkeypatch, fault):
-    bench, before = published_bench, published_bench.release()
+    bench, before, selection = published_bench, published_bench.release(), None
     monkeypatch.setattr(gates, "run_rules", _without("marts", gates.run_rules))
     if fault == "it yields nothing":
         monkeypatch.setattr(gates, "gate_checks", _silent("marts", gates.gate_checks))
-        night = bench.night()
     else:
-        night = bench.night(without_checks_of="gates/marts")
+        selection = dg.AssetSelection.all() - dg.AssetSelection.checks_for_assets(dg.AssetKey(["gates", "marts"]))
+    night = bench.night(selection=selection)
     assert "published__release" in night.executed, "this is where Dagster alone would have let the night through"
     assert not night.published
     assert bench.release() == before
@@ -170,9 +170,9 @@ def _silent(gate, build):
     return gate_checks
 
 
-def test_a_night_whose_publisher_was_skipped_is_no_success(published_bench, monkeypatch):
+def test_a_night_whose_publisher_was_skipped_is_no_success(published_bench):
     bench, before = published_bench, published_bench.release()
-    night = bench.night(only=["landing/crm/orders"])
+    night = bench.night(selection=dg.AssetSelection.assets("landing/crm/orders").without_checks())
     assert night.result.success
     assert not night.published
     assert "NOT published" in night.text
@@ -181,7 +181,7 @@ def test_a_night_whose_publisher_was_skipped_is_no_success(published_bench, monk
 
 def test_publishing_alone_without_its_gates_is_refused(published_bench):
     bench, before = published_bench, published_bench.release()
-    night = bench.night(only=["published/release"])
+    night = bench.night(selection=dg.AssetSelection.assets("published/release"))
     assert not night.published
     assert bench.release() == before
     (failure,) = night.result.get_step_failure_events()
