@@ -182,7 +182,7 @@ def _rejected(contract: Contract, limits: Limits) -> list[Rule]:
     rules = []
     for severity, limit in (("warn", limits.rejected_warn), ("error", limits.rejected_error)):
         # A log without the time of its changes repeats its keys as a matter of course: said, but no reason to stop.
-        counted = " AND reason <> 'duplicate_key'" if severity == "error" else ""
+        counted = " AND reason IS DISTINCT FROM 'duplicate_key'" if severity == "error" else ""
         query = f"""
             WITH newest AS (
                 SELECT source, stream, load_id, rows_landed FROM load WHERE status = 'committed'
