@@ -59,7 +59,7 @@ lint: setup ## Format, lint, types, SQL style
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
-	@$(BIN)/sqlfluff lint dbt_project/models --processes 2 --disable-progress-bar --nofail-on-warning
+	@$(BIN)/sqlfluff lint dbt_project/models --processes 2 --disable-progress-bar --nocolor
 
 .PHONY: benchmark
 benchmark: setup ## Measure side by side; prints tables, asserts nothing
