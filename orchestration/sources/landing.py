@@ -389,6 +389,15 @@ class LoadWriter:
         if self._buffered >= self._reserve_rows or self._buffered_bytes >= _BUFFER_BYTES:
             self._flush()
 
+    def scan(self) -> pl.LazyFrame:
+        """Rows written so far: the source columns seen, and ``META_SCHEMA``."""
+        self._flush()
+        schema = {**dict.fromkeys(self.columns, pl.String()), **META_SCHEMA}
+        if not self._parts:
+            return pl.LazyFrame(schema=schema)
+        paths = [self.folder / part.name for part in self._parts]
+        return pl.scan_parquet(paths, schema=schema, missing_columns="insert", glob=False).select(list(schema))
+
     def reject(self, frame: pl.DataFrame) -> None:
         """Keep rows that could not be landed beside the parts (``REJECT_SCHEMA``), so that nothing is lost."""
         if frame.is_empty():
