@@ -102,14 +102,12 @@ def nightly(settings: Settings) -> int:
         from dagster._core.utils import make_new_run_id
 
         from orchestration.automation.alerts import alert
-        from orchestration.automation.event_log import unhurried_commits
         from orchestration.definitions import build_definitions
 
         if not os.environ.get("DAGSTER_HOME"):
             raise CannotRunError("DAGSTER_HOME is not set; set it to the folder of dagster.yaml, or use make nightly")
         run_id = make_new_run_id()
-        log_path = settings.home / "logs" / f"{run_id}.log"
-        with unhurried_commits(), _logged(log_path) as log, dg.DagsterInstance.get() as instance:
+        with _logged(settings.home / "logs" / f"{run_id}.log") as log, dg.DagsterInstance.get() as instance:
             print(f"night {run_id} runs; its log is {log}", file=sys.__stdout__, flush=True)
             _end_dead_runs(instance)
             result = (
