@@ -3,7 +3,7 @@
 ``init`` makes the home with its key. ``nightly`` runs one night in this process and exits 0 when it was published
 (warnings are printed), 1 when a gate blocked or a step failed, 2 when the command cannot run at all. ``headlines``
 prints the numbers of the published version, ``releases`` and ``roll-back`` show and move it, ``quarantine`` lists
-rejected rows.
+rejected rows. Other verbs have a module each in ``orchestration.commands``.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
+from orchestration.commands import MODULES
+from orchestration.errors import CannotRunError
 from orchestration.settings import Settings, SettingsError, make_hmac_key
 
 EXIT_PUBLISHED = 0
@@ -25,10 +27,6 @@ EXIT_BLOCKED = 1
 EXIT_CANNOT_RUN = 2
 PUBLISHED_OP = "published__release"
 PID_TAG = "experience/pid"
-
-
-class CannotRunError(RuntimeError):
-    """The command cannot run; the message says why and what to do."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,9 +48,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     back.add_argument("run_id", help="release to go back to, as 'experience releases' lists it")
     quarantine = commands.add_parser("quarantine", help="count rejected rows by table, field and reason")
     quarantine.add_argument("--rows", type=int, default=0, metavar="N", help="show the first N rows too")
+    for module in MODULES:
+        module.add(commands)
     options = parser.parse_args(arguments)
     try:
         settings = Settings.from_environment()
+        if hasattr(options, "run"):
+            return int(options.run(settings, options))
         match options.command:
             case "init":
                 made = "made" if make_hmac_key(settings.home) else "there already"
