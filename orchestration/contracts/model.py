@@ -138,6 +138,8 @@ class Contract:
         key: Columns that identify a row.
         bucket_key: Column hashed into a bucket (so that rows of one parent lie together).
         person_columns: Columns that may serve as identity evidence.
+        entity_columns: Columns of which the first that is not null names, within its source, what derived tables are
+            made anew by: the visitor of a web event. Empty where they are made anew whole.
     """
 
     name: str
@@ -152,6 +154,7 @@ class Contract:
     bucket_key: str = "source_id"
     buckets: int = 8
     person_columns: tuple[str, ...] = field(default=())
+    entity_columns: tuple[str, ...] = ()
 
     @property
     def all_columns(self) -> tuple[Column, ...]:

@@ -10,6 +10,8 @@ WEB_EVENT = Contract(
     partition=Partition.EVENT_DATE,
     event_time="occurred_at",
     person_columns=("anonymous_id", "user_id"),
+    # The visitor: without a cookie the login stands for it; an event without any of these is a visit of its own.
+    entity_columns=("anonymous_id", "user_id", "source_session_id", "source_id"),
     columns=(
         Column("occurred_at", Kind.TIMESTAMP, "When it happened.", required=True, on_invalid=OnInvalid.REJECT),
         Column("anonymous_id", Kind.IDENTIFIER, "Cookie or device id.", pii=Pii.PSEUDONYM),

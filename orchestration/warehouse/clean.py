@@ -11,6 +11,7 @@ belong here: how rows become canonical (``normalize``) and which loads there are
     clean/<table>/_empty.parquet       no rows, so that a glob of *.parquet always finds the schema
     clean/<table>/_merged.json         which loads the table holds, and when which business day last changed
     clean/<table>/_pending.json        only while a merge moves its files into place
+    clean/<table>/touched/             which entities changed when, where the contract names its entities
 
 A partition is cut by what the versions of a row share, so that a merge reads and writes only the partitions that
 new rows fall into. Where a new version lies in another partition than the old one (the source corrected the time of
@@ -27,10 +28,11 @@ import json
 import operator
 import shutil
 import zlib
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from datetime import date, timedelta
+from enum import Enum, auto
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -49,6 +51,7 @@ from orchestration.warehouse.files import (
     write_json,
     write_parquet,
 )
+from orchestration.warehouse.touched import TouchedLog
 
 EMPTY = "_empty"
 WHOLE = "all"
@@ -110,25 +113,47 @@ class MergeResult:
     deleted: int = 0
 
 
+class _Action(Enum):
+    """What happens to the file of a partition."""
+
+    KEEP = auto()
+    WRITE = auto()
+    REMOVE = auto()
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """One partition, before and after: see ``CleanStore._compare``."""
+
+    partition: str
+    action: _Action
+    changes: pl.DataFrame
+    entities: pl.DataFrame
+    keys_in: int
+
+
 @dataclass
 class _Tally:
     """Sums up a merge, partition by partition."""
 
     partitions: set[str] = field(default_factory=set)
     days: set[date] = field(default_factory=set)
+    entities: list[pl.DataFrame] = field(default_factory=list)
     inserted: int = 0
     updated: int = 0
     unchanged: int = 0
     deleted: int = 0
 
-    def add(self, partition: str, changes: pl.DataFrame, keys_in: int) -> None:
+    def add(self, compared: _Compared) -> None:
+        changes = compared.changes
         inserted, updated, deleted = (int(changes[name].sum()) for name in ("inserted", "updated", "deleted"))
         self.inserted += inserted
         self.updated += updated
         self.deleted += deleted
-        self.unchanged += max(0, keys_in - inserted - updated - deleted)
+        self.unchanged += max(0, compared.keys_in - inserted - updated - deleted)
         if changes.height:
-            self.partitions.add(partition)
+            self.partitions.add(compared.partition)
+            self.entities.append(compared.entities)
             for name in ("day", "day_before"):
                 self.days |= set(changes[name].drop_nulls())
 
@@ -149,6 +174,13 @@ class _Plan:
 
     writes: list[str] = field(default_factory=list)
     removals: list[str] = field(default_factory=list)
+
+    def add(self, compared: _Compared) -> None:
+        match compared.action:
+            case _Action.WRITE:
+                self.writes.append(compared.partition)
+            case _Action.REMOVE:
+                self.removals.append(compared.partition)
 
 
 class CleanStore:
@@ -175,7 +207,9 @@ class CleanStore:
         """
         folder = self.folder(contract)
         empty = folder / f"{EMPTY}.parquet"
-        if empty.exists() and not (folder / PENDING).exists() and pl.read_parquet_schema(empty) == contract.schema:
+        log = self._touched(contract)
+        whole = empty.exists() and not (folder / PENDING).exists() and (log is None or log.exists())
+        if whole and pl.read_parquet_schema(empty) == contract.schema:
             return
         with exclusive(folder):
             self._recover(contract)
@@ -246,18 +280,54 @@ class CleanStore:
             finally:
                 incoming.close()
             tally.days |= carried
-            if loads or plan.writes or plan.removals:
-                pending = {
-                    "writes": plan.writes,
-                    "removals": plan.removals,
-                    "days": [day.isoformat() for day in sorted(tally.days)],
-                    "changed": bool(tally.partitions),
-                    "loads": {name: asdict(mark) for name, mark in (loads or {}).items()},
-                    "replaced": sorted(replace_sources),
-                }
-                write_json(pending, folder / PENDING)
-                self._apply(contract, pending)
+            self._decide(contract, tally, plan, loads or {}, replace_sources)
         return tally.result()
+
+    def rewrite(
+        self,
+        contract: Contract,
+        change: Callable[[pl.DataFrame], pl.DataFrame],
+        partitions: Collection[str] | None = None,
+    ) -> MergeResult:
+        """Put ``change(rows)`` in place of each partition, all at once; what changed is recorded as by ``merge``.
+
+        Args:
+            contract: Table of ``CONTRACTS``.
+            change: Rows of a partition (also deleted ones) to the rows it shall hold, which belong to it and have its
+                schema. An empty frame ends the partition.
+            partitions: Those to look at, by file name without suffix; default all.
+
+        Raises:
+            CleanError: the table was cut by other buckets or another time zone, or ``change`` breaks its contract.
+        """
+        folder = self.folder(contract)
+        with exclusive(folder):
+            carried = self._recover(contract)
+            self._write_empty(contract)
+            self._remove_leftovers(folder)
+            tally, plan = _Tally(), _Plan()
+            for name, path in sorted(self._paths(contract).items()):
+                if partitions is not None and name not in partitions:
+                    continue
+                stored = self._read_partition(contract, path)
+                after = _latest(contract, change(stored).select(contract.schema.keys()))
+                if after.schema != contract.schema:
+                    raise CleanError(f"{path} would no longer keep to the contract of {contract.name}")
+                compared = self._compare(
+                    contract, name, stored=stored, before=stored, after=after, keys_in=stored.height
+                )
+                tally.add(compared)
+                plan.add(compared)
+            tally.days |= carried
+            self._decide(contract, tally, plan, {}, ())
+        return tally.result()
+
+    def forget_touched(self, contract: Contract, sequence: int) -> None:
+        """Drop entries about entities that nobody needs who has built on change number ``sequence``."""
+        if (log := self._touched(contract)) is not None:
+            with exclusive(self.folder(contract)):
+                self._recover(contract)
+                log.forget(sequence)
 
     def replace(self, contract: Contract, frame: pl.DataFrame | pl.LazyFrame) -> bool:
         """Put ``frame`` in place of a derived table; False when it already holds just that.
@@ -382,7 +452,7 @@ class CleanStore:
         touched = incoming.partitions() | (set(paths) if replaced else set()) | moved.partitions
         tally, plan = _Tally(), _Plan()
 
-        def prepare(name: str) -> tuple[str, pl.DataFrame, int, bool | None]:
+        def prepare(name: str) -> _Compared:
             stored = self._read_partition(contract, paths.get(name))
             before, kept, new = stored, _without(stored, replaced), incoming.rows(name)
             if not moved.keys.is_empty():
@@ -392,30 +462,90 @@ class CleanStore:
             parts = [part for part in (kept, new, winners) if part.height]
             after = _latest(contract, pl.concat(parts)) if parts else kept
             keys_in = after.height if kept.is_empty() else new.select(contract.key).n_unique() + winners.height
-            rewrite = None
-            if not after.equals(stored):
-                rewrite = not after.is_empty()
-                if rewrite:
-                    prepare_parquet(after, self.folder(contract) / f"{name}.parquet")
-            return name, self._changes(contract, before, after), keys_in, rewrite
+            return self._compare(contract, name, stored=stored, before=before, after=after, keys_in=keys_in)
 
         with ThreadPoolExecutor(_WORKERS) as pool:
-            for name, changes, keys_in, rewrite in pool.map(prepare, sorted(touched)):
-                tally.add(name, changes, keys_in)
-                if rewrite is not None:
-                    (plan.writes if rewrite else plan.removals).append(name)
+            for compared in pool.map(prepare, sorted(touched)):
+                tally.add(compared)
+                plan.add(compared)
         return tally, plan
 
-    def _changes(self, contract: Contract, before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
-        """What a reader sees change between two states of a partition, counted by day before and after."""
+    def _compare(
+        self,
+        contract: Contract,
+        name: str,
+        *,
+        stored: pl.DataFrame,
+        before: pl.DataFrame,
+        after: pl.DataFrame,
+        keys_in: int,
+    ) -> _Compared:
+        """What becomes of a partition; its new file, if it gets one, is written under a temporary name.
+
+        Args:
+            contract: The table.
+            name: The partition.
+            stored: What its file holds.
+            before: What the table holds of the keys in ``after``, which may lie in other partitions.
+            after: What its file shall hold.
+            keys_in: Keys that came in.
+        """
+        action = _Action.KEEP
+        if not after.equals(stored):
+            action = _Action.REMOVE if after.is_empty() else _Action.WRITE
+        if action is _Action.WRITE:
+            prepare_parquet(after, self.folder(contract) / f"{name}.parquet")
+        changes, entities = self._changes(contract, before, after)
+        return _Compared(name, action, changes, entities, keys_in)
+
+    def _decide(
+        self,
+        contract: Contract,
+        tally: _Tally,
+        plan: _Plan,
+        loads: Mapping[str, LoadMark],
+        replaced: Collection[str],
+    ) -> None:
+        """Write down what was prepared, and do it."""
+        if not (loads or plan.writes or plan.removals):
+            return
+        log = self._touched(contract)
+        if log is not None and tally.partitions:
+            log.prepare(pl.concat(tally.entities), self.sequence(contract) + 1)
+        pending = {
+            "writes": plan.writes,
+            "removals": plan.removals,
+            "days": [day.isoformat() for day in sorted(tally.days)],
+            "changed": bool(tally.partitions),
+            "loads": {name: asdict(mark) for name, mark in loads.items()},
+            "replaced": sorted(replaced),
+        }
+        write_json(pending, self.folder(contract) / PENDING)
+        self._apply(contract, pending)
+
+    def _touched(self, contract: Contract) -> TouchedLog | None:
+        return TouchedLog(self.folder(contract)) if contract.entity_columns else None
+
+    def _changes(
+        self, contract: Contract, before: pl.DataFrame, after: pl.DataFrame
+    ) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """What a reader sees change between two states of a partition.
+
+        Returns:
+            Rows inserted, updated and deleted by day before and after; and the entities (``source, entity``) of those
+            rows before and after, for a contract that names them.
+        """
         key = list(contract.key)
-        seen = [*key, "row_hash", "is_deleted", self.day_expression(contract).alias("day")]
+        day = self.day_expression(contract).alias("day")
+        names = [pl.coalesce(contract.entity_columns).alias("entity")] if contract.entity_columns else []
+        seen = [*key, "row_hash", "is_deleted", day, *names]
         new = after.lazy().select(seen)
         if before.is_empty():
             pairs = new.with_columns(
                 row_hash_before=pl.lit(None, dtype=pl.String),
                 is_deleted_before=pl.lit(None, dtype=pl.Boolean),
                 day_before=pl.lit(None, dtype=pl.Date),
+                **({"entity_before": pl.lit(None, dtype=pl.String)} if names else {}),
             )
         else:
             pairs = new.join(before.lazy().select(seen), on=key, how="full", coalesce=True, suffix="_before")
@@ -428,9 +558,16 @@ class CleanStore:
             inserted=now & ~was,
             updated=now & was & differs,
             deleted=was & ~now,
+            **({name: pl.col(name) for name in ("source", "entity", "entity_before")} if names else {}),
         )
-        changed = flags.filter(pl.any_horizontal("inserted", "updated", "deleted"))
-        return changed.group_by("day", "day_before").agg(pl.col("inserted", "updated", "deleted").sum()).collect()
+        changed = flags.filter(pl.any_horizontal("inserted", "updated", "deleted")).collect()
+        entities = [
+            changed.select("source", entity=name).drop_nulls("entity").unique()
+            for name in ("entity", "entity_before")
+            if names
+        ]
+        counts = changed.group_by("day", "day_before").agg(pl.col("inserted", "updated", "deleted").sum())
+        return counts, pl.concat(entities) if entities else pl.DataFrame()
 
     def _moved(
         self, contract: Contract, incoming: _Incoming, paths: Mapping[str, Path], replaced: Collection[str]
@@ -464,7 +601,11 @@ class CleanStore:
         """Finish what a killed merge had decided; the days it touched, for whoever merges next."""
         path = self.folder(contract) / PENDING
         self._merged(contract)
+        log = self._touched(contract)
         if not path.exists():
+            if log is not None:
+                log.ensure(self.sequence(contract))
+                log.discard()
             return set()
         pending = json.loads(path.read_text(encoding="utf-8"))
         self._apply(contract, pending)
@@ -480,6 +621,8 @@ class CleanStore:
         for name in pending["removals"]:
             (folder / f"{name}.parquet").unlink(missing_ok=True)
         sync_folder(folder)
+        if (log := self._touched(contract)) is not None and pending["changed"]:
+            log.apply()
         merged = self._merged(contract)
         sequence = merged["sequence"] + (1 if pending["changed"] else 0)
         loads = {name: mark for name, mark in merged["loads"].items() if mark["source"] not in pending["replaced"]}

@@ -12,6 +12,7 @@ import pytest
 
 from orchestration.contracts import CONTRACTS
 from orchestration.warehouse.clean import CleanStore, LoadMark
+from orchestration.warehouse.touched import TouchedLog
 
 EVENT = CONTRACTS["web_event"]
 CHILD = """
@@ -19,7 +20,7 @@ import os, signal, sys
 from pathlib import Path
 import polars as pl
 from orchestration.contracts import CONTRACTS
-from orchestration.warehouse import clean
+from orchestration.warehouse import clean, touched
 
 root, rows, name, at = Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4])
 calls = 0
@@ -36,7 +37,7 @@ def dying(original):
 if name == "rename":
     Path.replace = dying(Path.replace)
 elif name == "prepare":
-    clean.prepare_parquet = dying(clean.prepare_parquet)
+    clean.prepare_parquet = touched.prepare_parquet = dying(clean.prepare_parquet)
 else:
     Path.unlink = dying(Path.unlink)
 store = clean.CleanStore(root, "Asia/Shanghai")
@@ -68,7 +69,13 @@ def content(store):
     return {path.name: path.read_bytes() for path in store.folder(EVENT).glob("*.parquet")}
 
 
-# Renames: three partitions' files, then the pending list stands first of all (1) and _merged.json last (5).
+def touched(store):
+    entities, changes = TouchedLog(store.folder(EVENT)).read()
+    return sorted(entities.rows()), changes["sequence"].to_list()
+
+
+# Renames: the pending list stands first of all (1), then three partitions' files, the log of touched entities (5 and 6)
+# and _merged.json (7).
 @pytest.mark.parametrize(
     ("point", "at", "committed"),
     [
@@ -79,6 +86,10 @@ def content(store):
         ("rename", 3, True),
         ("rename", 4, True),
         ("rename", 5, True),
+        ("rename", 6, True),
+        ("rename", 7, True),
+        ("prepare", 4, False),
+        ("prepare", 5, False),
         ("unlink", 1, True),
     ],
 )
@@ -109,7 +120,10 @@ def test_killed_merge_heals(tmp_path, point, at, committed):
     assert store.merged_loads(EVENT) == expected.merged_loads(EVENT)
     assert store.days_touched_since(EVENT, seen) == [date(2026, 5, day) for day in (1, 2, 3)]
     leftovers = [path.name for path in store.folder(EVENT).iterdir() if path.suffix != ".parquet"]
-    assert sorted(leftovers) == [".lock", "_merged.json"]
+    assert sorted(leftovers) == [".lock", "_merged.json", "touched"]
+    files = [path.name for path in (store.folder(EVENT) / "touched").iterdir()]
+    assert sorted(files) == ["change.parquet", "entity.parquet"]
+    assert touched(store) == touched(expected)
 
 
 def test_the_merge_after_a_kill_names_the_days_of_the_killed_one(tmp_path):
