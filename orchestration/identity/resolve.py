@@ -73,9 +73,12 @@ def resolve(
     evidence = evidence.select("node", "rule", "value", block_reason=reason)
     traits = _traits(collected, nodes, evidence)
 
-    links = evidence.filter(pl.col("rule").is_in(SURE) & pl.col("block_reason").is_null()).drop("block_reason")
-    settled = [evidence.filter(pl.col("rule").is_in(SURE))]
-    holder = cluster(links, nodes.height)
+    holder = np.arange(nodes.height)
+    settled: list[pl.DataFrame] = []
+    for rule in SURE:
+        ours = evidence.filter(pl.col("rule") == rule)
+        holder = cluster(ours.filter(pl.col("block_reason").is_null()), holder)
+        settled.append(ours)
     for rule in JUDGED:
         ours = evidence.filter(pl.col("rule") == rule)
         free = ours.filter(pl.col("block_reason").is_null()).drop("block_reason")
@@ -89,8 +92,7 @@ def resolve(
             on=["trait", "text"],
             how="anti",
         )
-        links = pl.concat([links, free, judgement.agreed])
-        holder = cluster(links, nodes.height)
+        holder = cluster(pl.concat([free, judgement.agreed]), holder)
     return Identities(
         _evidence_table(pl.concat(settled), nodes, hmac_key),
         _person_table(nodes.with_columns(component=pl.Series(holder))),
@@ -132,9 +134,12 @@ def _evidence_table(evidence: pl.DataFrame, nodes: pl.DataFrame, hmac_key: bytes
 
 def _person_table(nodes: pl.DataFrame) -> pl.DataFrame:
     rank = pl.col("record_table").replace_strict(_AGE_ORDER, np.arange(len(_AGE_ORDER)), return_dtype=pl.Int8)
+    # Most records fall out by numbers, so that few have to be sorted by text.
+    oldest = nodes.with_columns(rank=rank)
+    for name in ("first_extracted_at", "rank"):
+        oldest = oldest.filter(pl.col(name) == pl.col(name).min().over("component"))
     oldest = (
-        nodes.with_columns(rank=rank)
-        .sort("first_extracted_at", "rank", "source", "source_id")
+        oldest.sort("source", "source_id")
         .unique("component", keep="first", maintain_order=True)
         .select("component", key=pl.concat_str(*NODE, separator="\x1f"))
     )

@@ -346,10 +346,12 @@ class CleanStore:
         for column in contract.columns:
             if column.required and (nulls := rows[column.name].null_count()):
                 raise CleanError(f"{contract.name}.{column.name} is required and null in {nulls} rows")
-        if duplicates := rows.height - rows.select(contract.key).n_unique():
+        rows = rows.sort(contract.key, nulls_last=True)
+        same = pl.all_horizontal(pl.col(name).eq_missing(pl.col(name).shift(1)) for name in contract.key)
+        # The row before the first one is nobody's, even where the key is null.
+        if duplicates := int(rows.select(same.slice(1).sum()).item()):
             raise CleanError(f"{contract.name} holds {duplicates} rows beyond one a key ({', '.join(contract.key)})")
         self.ensure(contract)
-        rows = rows.sort(contract.key, nulls_last=True)
         path = self.folder(contract) / f"{WHOLE}.parquet"
         with exclusive(self.folder(contract)):
             if path.exists():
