@@ -105,6 +105,7 @@ def nightly(settings: Settings) -> int:
 
         from orchestration.automation.alerts import alert
         from orchestration.definitions import build_definitions
+        from orchestration.warehouse.control import Control
 
         if not os.environ.get("DAGSTER_HOME"):
             raise CannotRunError("DAGSTER_HOME is not set; set it to the folder of dagster.yaml, or use make nightly")
@@ -123,6 +124,7 @@ def nightly(settings: Settings) -> int:
                     run_config={"loggers": {"console": {"config": {"log_level": "INFO"}}}},
                 )
             )
+            Control(settings.control_dir).gather_steps()
             summary = Summary(result, settings)
             if not summary.is_published:
                 alert(settings, job="nightly", run_id=run_id, problems=summary.problems)

@@ -42,7 +42,7 @@ def build_definitions(settings: Settings | None = None, *, clock: Callable[[], d
     rules = gate_rules(sources, broken, settings)
     warehouse = warehouse_assets(settings)
     marts = sorted(key for key in warehouse.keys if key.path[0] == "marts")
-    nightly = nightly_job()
+    nightly = nightly_job(settings)
     housekeeping = housekeeping_job(settings, clock)
     return dg.Definitions(
         assets=[

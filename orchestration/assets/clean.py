@@ -3,7 +3,8 @@
 Every contract has its table, also where no source fills it yet, so that dbt always finds it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import dagster as dg
 
@@ -59,6 +60,7 @@ def _table_asset(contract: Contract, sources: Mapping[str, SourceConfig], settin
                 "updated": result.updated,
                 "unchanged": result.unchanged,
                 "deleted": result.deleted,
+                "bytes written": _bytes(settings.clean_dir / contract.name, result.partitions),
                 "partitions rewritten": dg.MetadataValue.json(sorted(result.partitions)),
                 "days touched": dg.MetadataValue.json([str(day) for day in sorted(result.days_touched)]),
             }
@@ -91,6 +93,12 @@ def _response_quality(settings: Settings) -> dg.AssetsDefinition:
         return dg.MaterializeResult(metadata={"dagster/row_count": flags.height, "changed": changed, **counts})
 
     return _flag
+
+
+def _bytes(folder: Path, partitions: Sequence[str]) -> int:
+    """Bytes of the partitions as they are now; one that ended has none."""
+    files = [folder / f"{name}.parquet" for name in partitions]
+    return sum(file.stat().st_size for file in files if file.exists())
 
 
 def _column_schema(contract: Contract) -> dg.TableSchema:

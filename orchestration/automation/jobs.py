@@ -6,13 +6,14 @@ from datetime import datetime, timedelta
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
+from orchestration.automation.metrics import step_metrics_hook
 from orchestration.settings import Settings
 
 EXCLUSIVE_TAG = {"experience/exclusive": "night"}
 """Runs with this tag wait for each other in the run queue."""
 
 
-def nightly_job() -> UnresolvedAssetJobDefinition:
+def nightly_job(settings: Settings) -> UnresolvedAssetJobDefinition:
     """Extract, clean, gate, model, publish. One process: a process per step takes three times as long."""
     return dg.define_asset_job(
         "nightly",
@@ -20,6 +21,7 @@ def nightly_job() -> UnresolvedAssetJobDefinition:
         description="One night: extract every source, clean, gate, build the marts, gate again, publish.",
         executor_def=dg.in_process_executor,
         tags=EXCLUSIVE_TAG,
+        hooks={step_metrics_hook(settings)},
     )
 
 

@@ -1,4 +1,4 @@
-"""Tables about the warehouse's own work: loads, rejected rows, results of checks."""
+"""Tables about the warehouse's own work: loads, rejected rows, results of checks, cost of steps, retention."""
 
 from orchestration.contracts.model import Column, Contract, Kind, Partition, Pii
 
@@ -96,4 +96,70 @@ CHECK_RESULT = Contract(
     ),
 )
 
-CONTROL_TABLES = (LOAD, QUARANTINE, CHECK_RESULT)
+STEP_METRIC = Contract(
+    name="step_metric",
+    domain="control",
+    grain="One step of one run",
+    description="What each step of a night cost and gave; kept for nights that failed or were killed too.",
+    partition=Partition.WHOLE,
+    is_source_table=False,
+    key=("run_id", "step"),
+    columns=(
+        Column("run_id", Kind.IDENTIFIER, "Run.", required=True),
+        Column("step", Kind.IDENTIFIER, "Step of the job.", required=True),
+        Column(
+            "layer",
+            Kind.IDENTIFIER,
+            "Layer of its assets: landing, clean, identity, dbt, gates, published.",
+            required=True,
+        ),
+        Column("status", Kind.CATEGORY, "What came of it.", required=True, values=("success", "failure")),
+        Column("started_at", Kind.TIMESTAMP, "Begin of the step, by the computer's clock.", required=True),
+        Column("seconds", Kind.NUMBER, "Elapsed time, in seconds.", required=True, minimum=0),
+        Column(
+            "cpu_seconds",
+            Kind.NUMBER,
+            "CPU time of the process and its ended children since the step before ended; of a process's first step, "
+            "since that began.",
+            required=True,
+            minimum=0,
+        ),
+        Column(
+            "peak_memory_bytes",
+            Kind.INTEGER,
+            "Largest resident memory of the process up to the end of the step; null where the system does not tell.",
+            minimum=0,
+        ),
+        Column("rows", Kind.INTEGER, "Rows landed, or rows of the tables after the step; null where not counted."),
+        Column("bytes_written", Kind.INTEGER, "Bytes of the files written; null where not counted."),
+    ),
+)
+
+RETENTION = Contract(
+    name="retention",
+    domain="control",
+    grain="One kind of kept data in one run",
+    description="What retention by policy removed, and what the policy was.",
+    partition=Partition.WHOLE,
+    is_source_table=False,
+    key=("run_id", "kept_kind", "subject"),
+    columns=(
+        Column("run_id", Kind.IDENTIFIER, "Run that enforced the policy.", required=True),
+        Column(
+            "kept_kind",
+            Kind.CATEGORY,
+            "What is kept.",
+            required=True,
+            values=("landing", "clean", "quarantine", "control", "releases", "run_history", "logs"),
+        ),
+        Column("subject", Kind.IDENTIFIER, "Source or table that the policy is about, or 'all'.", required=True),
+        Column("policy", Kind.TEXT, "The policy, such as '90 days'; null where all is kept for ever."),
+        Column("before_at", Kind.TIMESTAMP, "What is older was removed; null where the policy is no age."),
+        Column("removed_count", Kind.INTEGER, "Loads, partitions, files, releases or runs removed.", required=True),
+        Column("removed_rows", Kind.INTEGER, "Rows that were in them; null where not counted."),
+        Column("freed_bytes", Kind.INTEGER, "Bytes of the files removed."),
+        Column("enforced_at", Kind.TIMESTAMP, "When.", required=True),
+    ),
+)
+
+CONTROL_TABLES = (LOAD, QUARANTINE, CHECK_RESULT, STEP_METRIC, RETENTION)

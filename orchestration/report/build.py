@@ -37,9 +37,12 @@ from orchestration.report.headlines import (
     render_text,
     stale_sources,
 )
+from orchestration.warehouse.nights import nights
 
 __all__ = ["Headlines", "MartError", "build_report", "freshness", "headlines", "render_text", "stale_sources"]
 
+NIGHTS_SHOWN = 30
+"""Nights charted, this one included; all of them stand in the table step_metric."""
 CHECKS_SHOWN = 100
 """Failed and warned checks listed; the rest are counted and stand in the table check_result."""
 
@@ -58,6 +61,7 @@ _MASKS = (
     (re.compile(r"\+\d[\d ()-]{6,}\d"), "[phone]"),
 )
 _METRICS = {"csat": "CSAT", "ces": "CES", "rating": "Rating"}
+_NIGHT_STATUS = {"published": "published", "failed": "a step failed", "unfinished": "not finished"}
 _STATUS = {
     "publish": ("ok", "Published"),
     "publish+warn": ("warn", "Published with warnings"),
@@ -87,6 +91,7 @@ def build_report(
     run_id: str,
     timezone: str = "UTC",
     docs_url: str | None = None,
+    steps: pl.DataFrame | None = None,
 ) -> str:
     """Build the page of one night.
 
@@ -99,6 +104,7 @@ def build_report(
         run_id: The run.
         timezone: IANA zone that times are shown in.
         docs_url: Where the documentation is read, without trailing slash; None prints the paths of the files.
+        steps: Rows of the ``step_metric`` contract of as many nights as there are.
 
     Returns:
         The HTML text; it refers to no other file.
@@ -133,6 +139,7 @@ def build_report(
         _section("questions", "Rated questions, last 28 days", _questions(figures.questions)),
         _section("checks", "Data quality", _checks(rules, counts, decision)),
         _section("sources", "Freshness of the sources", _sources(streams, zone)),
+        _section("nights", "Last nights", _nights(steps, zone)),
         _section("about", "How to read this page", _about(figures, docs_url)),
         "</main>",
     ]
@@ -472,6 +479,48 @@ def _sources(streams: Sequence[Freshness], zone: ZoneInfo) -> str:
         ),
         rows,
     )
+
+
+def _nights(steps: pl.DataFrame | None, zone: ZoneInfo) -> str:
+    found = nights(steps, NIGHTS_SHOWN).to_dicts() if steps is not None else []
+    if not found:
+        return _none("No night has been measured yet.")
+    megabyte = 1_000_000
+    measures: tuple[tuple[str, str, str, float], ...] = (
+        ("seconds", "Elapsed time", "s", 1),
+        ("cpu_seconds", "CPU time", "s", 1),
+        ("peak_memory_bytes", "Peak memory", "MB", megabyte),
+        ("rows_landed", "Rows landed", "rows", 1),
+    )
+    span = f"{_local(found[0]['started_at'], zone)} to {_local(found[-1]['started_at'], zone)}"
+    tiles = []
+    for name, title, unit, size in measures:
+        values = [None if night[name] is None else night[name] / size for night in found]
+        most = max((value for value in values if value is not None), default=0)
+        chart = svg.columns(
+            values,
+            label=f"{title} of {len(found)} nights, {span}, at most {most:,.0f} {unit}; the table has the numbers",
+            identifier=f"nights-{name.replace('_', '-')}",
+            highest=f"{most:,.0f} {unit}",
+        )
+        tiles.append(f'<figure class="tile"><h3>{title}</h3>{chart}</figure>')
+    rows = [
+        (
+            _local(night["started_at"], zone),
+            escape(_NIGHT_STATUS.get(night["status"], night["status"])),
+            *("" if night[name] is None else f"{night[name] / size:,.0f}" for name, _, _, size in measures),
+            f"<code>{_breakable(night['run_id'])}</code>",
+        )
+        for night in reversed(found)
+    ]
+    heads = [(f"{title}, {unit}" if unit != "rows" else title, "num") for _, title, unit, _ in measures]
+    table = _table(
+        f"Nights, the newest first, times in {zone.key}",
+        (("Begun", ""), ("Status", ""), *heads, ("Run", "")),
+        rows,
+        note="The night of this page is measured up to its publishing.",
+    )
+    return f'<div class="tiles">{"".join(tiles)}</div><details><summary>The numbers</summary>{table}</details>'
 
 
 def _about(figures: Headlines, docs_url: str | None) -> str:

@@ -48,7 +48,8 @@ p.note { margin-top: .6rem; }
 .none { color: var(--muted); }
 figure { margin: 0; }
 svg { display: block; overflow: visible; }
-svg.chart { width: 100%; height: auto; }
+svg.chart, svg.columns { width: 100%; height: auto; }
+svg.columns { max-width: 20rem; }
 .narrow { display: none; max-width: 26rem; }
 .grid { stroke: var(--rule); stroke-width: 1; }
 .zero { stroke: var(--muted); }

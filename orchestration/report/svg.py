@@ -128,6 +128,32 @@ def bar(share: float) -> str:
     )
 
 
+def columns(values: Sequence[float | None], *, label: str, identifier: str, highest: str) -> str:
+    """One column a value on a scale from zero; the highest value is written at the top, gaps stay gaps.
+
+    Args:
+        values: In order of time, none negative; None where nothing was measured.
+        label: What the chart shows, read aloud instead of it.
+        identifier: Unique on the page.
+        highest: The highest value as text.
+    """
+    width, height, top, gap = 280.0, 110, 18, 3.0
+    most = max((value for value in values if value is not None), default=0.0) or 1.0
+    each = (width + gap) / max(len(values), 10)
+    parts = [f'<line class="grid zero" x1="0" x2="{width:.0f}" y1="{height}" y2="{height}"/>']
+    for index, value in enumerate(values):
+        if value is not None:
+            tall = value / most * (height - top)
+            place = f'x="{index * each:.1f}" y="{height - tall:.1f}" width="{each - gap:.1f}" height="{tall:.1f}"'
+            parts.append(f'<rect class="fill" {place}/>')
+    parts.append(f'<line class="grid" x1="0" x2="{width:.0f}" y1="{top}" y2="{top}"/>')
+    parts.append(f'<text class="base" x="0" y="{top - 5}">{escape(highest)}</text>')
+    return (
+        f'<svg class="columns" viewBox="0 0 {width:.0f} {height + 2}" role="img" aria-labelledby="{identifier}">'
+        f'<title id="{identifier}">{escape(label)}</title>{"".join(parts)}</svg>'
+    )
+
+
 def signed(value: float, digits: int) -> str:
     """A number with a true minus sign; never a negative zero."""
     text = f"{abs(value):.{digits}f}"

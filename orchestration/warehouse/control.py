@@ -5,6 +5,8 @@
     control/load/<load_id>.parquet
     control/quarantine/<table>/<load_id>.parquet
     control/check_result/<gate>--<run_id>.parquet
+    control/step_metric/<run_id>.parquet, and <run_id>.jsonl with what is not gathered yet
+    control/retention/<run_id>.parquet
 
 A file's name is what makes writing it again harmless: a run that is repeated writes the same files. Belongs here:
 writing and reading them. Does not belong here: what is loaded, rejected or checked.
@@ -12,8 +14,12 @@ writing and reading them. Does not belong here: what is loaded, rejected or chec
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, is_dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +65,45 @@ class Control:
         path = self.root / "check_result" / f"{_file_name(gate)}--{_file_name(run_id)}.parquet"
         write_parquet(_conform(frame, contract).sort(contract.key, nulls_last=True), path)
 
+    def note_step(self, values: Mapping[str, Any]) -> None:
+        """Keep what one step cost, at once and with little cost; ``gather_steps`` makes the table of it.
+
+        Args:
+            values: The columns of the contract ``step_metric``; a line is written whole, so that a killed night keeps
+                the steps that had ended.
+        """
+        row = {name: values[name] for name in CONTROL["step_metric"].schema}
+        folder = self.root / "step_metric"
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / f"{_file_name(row['run_id'])}.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row, default=_iso) + "\n")
+
+    def gather_steps(self, run_id: str | None = None) -> None:
+        """Move the steps noted so far into the table ``step_metric``; may be repeated and killed at any point.
+
+        Args:
+            run_id: The run; None takes every run, which only the holder of the night's lock may ask for.
+        """
+        contract = CONTROL["step_metric"]
+        name = "*" if run_id is None else _file_name(run_id)
+        for noted in sorted((self.root / "step_metric").glob(f"{name}.jsonl")):
+            path = noted.with_suffix(".parquet")
+            rows = _noted_steps(noted, contract)
+            if path.exists():
+                rows = pl.concat([pl.read_parquet(path).match_to_schema(contract.schema), rows])
+            rows = rows.unique(contract.key, keep="last").sort("started_at", "step")
+            write_parquet(rows, path)
+            noted.unlink()
+
+    def write_retention(self, run_id: str, frame: pl.DataFrame) -> None:
+        """Keep what retention removed in one run."""
+        contract = CONTROL["retention"]
+        write_parquet(
+            _conform(frame, contract).sort(contract.key), self.root / "retention" / f"{_file_name(run_id)}.parquet"
+        )
+
     def scan(self, table: str) -> pl.LazyFrame:
-        """Rows of ``load``, ``quarantine`` or ``check_result`` with the schema of its contract."""
+        """Rows of a control table with the schema of its contract."""
         contract = CONTROL[table]
         paths = sorted((self.root / table).glob(_glob(table)))
         if not paths:
@@ -86,6 +129,21 @@ class Control:
         return (
             f'CREATE OR REPLACE VIEW "{table}" AS SELECT {columns} FROM read_parquet([{files}], union_by_name = true)'
         )
+
+
+def _noted_steps(path: Path, contract: Contract) -> pl.DataFrame:
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        # A line that a full disk cut off is no step.
+        with suppress(ValueError):
+            rows.append(json.loads(line))
+    for row in rows:
+        row["started_at"] = datetime.fromisoformat(row["started_at"])
+    return pl.DataFrame(rows, schema=contract.schema, orient="row")
+
+
+def _iso(value: datetime) -> str:
+    return value.isoformat(timespec="microseconds")
 
 
 def _glob(table: str) -> str:

@@ -43,7 +43,7 @@ DATABASE = "marts.duckdb"
 MANIFEST = "release.json"
 PARQUET = "parquet"
 CURRENT = "current"
-PUBLISHED_CONTROL = ("load", "check_result")
+PUBLISHED_CONTROL = ("load", "check_result", "step_metric", "retention")
 """Control tables that readers get too; the quarantine stays private, it holds rows as landed."""
 MAXIMUM_DROP_SHARE = 0.5
 """Share of its rows that a guarded table may lose from one release to the next."""
@@ -188,7 +188,7 @@ def publish(
         now: Time of publishing; a naive value is UTC.
         decision: The gates' decision; only ``publish`` and ``publish+warn`` publish.
         extra_files: Content by file name, such as ``report.html``.
-        control: Frames of ``load`` and ``check_result``; by default read from ``settings.control_dir``.
+        control: Frames of the control tables that readers get; by default read from ``settings.control_dir``.
         warnings: What readers should know, written into the release.
         stale_sources: Sources whose data are older than promised.
         accept_drops: Tables that may vanish or shrink this time.

@@ -188,7 +188,15 @@ def test_release_holds_database_parquet_manifest_and_extra_files(settings):
     current = settings.serving_dir / "current"
     assert current.is_symlink() and str(current.readlink()) == "releases/run-1"
     assert current_release(settings) == release
-    assert release.row_counts == {"check_result": 0, "dim_person": 5000, "fct_order": 5000, "load": 0, "mart_nps": 5000}
+    assert release.row_counts == {
+        "check_result": 0,
+        "dim_person": 5000,
+        "fct_order": 5000,
+        "load": 0,
+        "mart_nps": 5000,
+        "retention": 0,
+        "step_metric": 0,
+    }
     assert (current / "report.html").read_text("utf-8") == "<p>早安"
     manifest = json.loads((current / "release.json").read_text("utf-8"))
     assert manifest["action"] == "publish+warn" and manifest["reasons"] == ["2 warnings"]

@@ -7,7 +7,7 @@ import json
 import re
 import subprocess
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -107,6 +107,24 @@ def loads() -> pl.DataFrame:
     )
 
 
+def steps() -> pl.DataFrame:
+    rows = [
+        {
+            "run_id": f"0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1{number:02d}",
+            "step": "published__release",
+            "layer": "published",
+            "status": "success",
+            "started_at": NOW.replace(tzinfo=None) - timedelta(days=30 - number),
+            "seconds": 20.0 + number,
+            "cpu_seconds": 31.0,
+            "peak_memory_bytes": 800_000_000,
+            "rows": 1000,
+        }
+        for number in range(30)
+    ]
+    return pl.DataFrame(rows, schema=CONTROL["step_metric"].schema)
+
+
 @pytest.fixture
 def page(tmp_path, make_marts) -> Path:
     text = build_report(
@@ -118,6 +136,7 @@ def page(tmp_path, make_marts) -> Path:
         run_id="run-7",
         timezone="Asia/Shanghai",
         docs_url="https://example.org/docs-of-the-project",
+        steps=steps(),
     )
     path = tmp_path / "report.html"
     path.write_text(text, encoding="utf-8")

@@ -353,7 +353,7 @@ def test_first_night_says_no_data(make_marts, tmp_path, state):
     elif state == "no file":
         marts = tmp_path / "missing.duckdb"
     text = page(marts)
-    assert text.count("No data.") == 6
+    assert text.count("No data.") == 7
     assert '<p class="figure none" id="figure-nps">no data</p>' in text
     assert not re.search(r"None|nan|>0\.0<", text)
     assert not (tmp_path / "missing.duckdb").exists()
@@ -391,3 +391,40 @@ def test_signed(value, text):
 def test_interval_stays_on_its_scale():
     drawing = svg.interval(99, 97, 104, minimum=-100, maximum=100)
     assert all(4 <= float(x) <= 116 for x in re.findall(r'(?:x1|x2|cx)="([\d.]+)"', drawing))
+
+
+# --- nights -------------------------------------------------------------------------------------------
+
+
+def night(run_id: str, day: int, **values) -> dict:
+    return {
+        "run_id": run_id,
+        "step": "published__release",
+        "layer": "published",
+        "status": "success",
+        "started_at": datetime(2026, 4, day, 18),
+        "seconds": 20.0,
+        "cpu_seconds": 31.0,
+        "peak_memory_bytes": 800_000_000,
+    } | values
+
+
+def test_nights_are_charted_with_their_numbers_in_a_table(make_marts):
+    steps = frame("step_metric", night("run-6", 29), night("run-7", 30, status="failure", seconds=45.0))
+    text = page(make_marts(), steps=steps)
+    section = text.split('id="nights"')[1].split("</section>")[0]
+    outline = Outline(section)
+    charts = [attributes for attributes in outline.named("svg") if attributes["class"] == "columns"]
+    assert [chart["role"] for chart in charts] == ["img"] * 4
+    assert "Elapsed time of 2 nights, 2026-04-29 18:00 to 2026-04-30 18:00, at most 45 s" in section
+    heights = [float(bar["height"]) for bar in outline.named("rect")][:2]
+    assert heights[0] / heights[1] == pytest.approx(20 / 45, abs=0.01)
+    rows = re.findall(r"<tr><th.*?</tr>", section.split("<tbody>")[1])
+    assert [("a step failed" in row, "run-" in row) for row in rows] == [(True, True), (False, True)]
+
+
+def test_a_night_without_a_measure_leaves_a_gap(make_marts):
+    steps = frame("step_metric", night("run-6", 29, peak_memory_bytes=None), night("run-7", 30))
+    section = page(make_marts(), steps=steps).split('id="nights"')[1].split("</section>")[0]
+    memory = section.split("<h3>Peak memory</h3>")[1].split("</figure>")[0]
+    assert len(Outline(memory).named("rect")) == 1
