@@ -7,10 +7,12 @@ import dagster as dg
 import polars as pl
 
 from data_quality.gate import Rule, decide
-from orchestration.assets.dbt import WRITER_POOL
+from orchestration.assets.dbt import WRITER_POOL, built_by, ensure_manifest
 from orchestration.assets.keys import OWNERS, PUBLISHED
+from orchestration.lineage.code import FILE as LINEAGE
+from orchestration.lineage.code import code_of
 from orchestration.report.build import build_report
-from orchestration.settings import Settings
+from orchestration.settings import PROJECT_ROOT, Settings
 from orchestration.warehouse.control import Control
 from orchestration.warehouse.publish import publish
 
@@ -51,6 +53,7 @@ def publish_asset(
         control = Control(settings.control_dir)
         results = control.scan("check_result").filter(pl.col("run_id") == context.run_id).collect()
         loads = control.scan("load").collect()
+        control.gather_steps(context.run_id)
         decision = decide(rules, results)
         stale = (
             loads.filter((pl.col("run_id") == context.run_id) & (pl.col("status") == "failed"))
@@ -66,13 +69,15 @@ def publish_asset(
             now=now,
             run_id=context.run_id,
             timezone=settings.business_timezone,
+            steps=control.scan("step_metric").collect(),
         )
+        code = code_of(ensure_manifest(settings), PROJECT_ROOT, built_by(settings))
         release = publish(
             settings,
             context.run_id,
             now=now,
             decision=decision,
-            extra_files={"report.html": page.encode()},
+            extra_files={"report.html": page.encode(), LINEAGE: code.to_json().encode()},
             stale_sources=stale,
             accept_drops=settings.accept_drops,
         )
@@ -85,6 +90,7 @@ def publish_asset(
                 "stale": dg.MetadataValue.json(stale),
                 "tables": dg.MetadataValue.json(release.row_counts),
                 "dagster/row_count": sum(release.row_counts.values()),
+                "bytes written": sum(file.stat().st_size for file in release.path.rglob("*") if file.is_file()),
             }
         )
 

@@ -10,4 +10,9 @@ Does not belong here: the work itself; a verb parses, calls and prints.
 from collections.abc import Sequence
 from types import ModuleType
 
-MODULES: Sequence[ModuleType] = ()
+from orchestration.commands import explain, runs
+
+MODULES: Sequence[ModuleType] = (
+    explain,
+    runs,
+)

@@ -52,6 +52,7 @@ FORBIDDEN = {
         "data_quality",
         "dagster",
     },
+    "orchestration/lineage": {"orchestration.assets", "data_quality", "dagster"},
     "orchestration/sample": {"orchestration.assets", "data_quality", "dagster"},
 }
 
