@@ -99,13 +99,16 @@ def extract(
         )
     landing = Landing(settings.landing_dir)
     begin = time.monotonic()
-
-    def clock() -> datetime:
-        return as_utc(now) + timedelta(seconds=time.monotonic() - begin)
-
     with landing.begin(
         source=source.source, stream=stream, run_id=run_id, now=now, config_hash=config.config_hash
     ) as writer:
+        history = landing.manifests(source.source, stream)
+        # A clock that was set back must not make what is landed now older than what was landed before.
+        earliest = max((load.extracted_at for load in history), default=datetime.min) + timedelta(microseconds=1)
+
+        def clock() -> datetime:
+            return max(as_utc(now) + timedelta(seconds=time.monotonic() - begin), earliest)
+
         request = ReadRequest(
             source=source,
             stream=stream,
@@ -113,7 +116,7 @@ def extract(
             settings=settings,
             now=as_utc(now),
             landing=landing,
-            history=landing.manifests(source.source, stream),
+            history=history,
             window=window,
         )
         try:
