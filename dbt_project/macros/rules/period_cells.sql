@@ -14,35 +14,44 @@
 
     A row counts in a rolling window that ends on day e where day <= e < min(day + length, next_day). So each
     row is one plus and one minus on the time line and a running total gives every window, without copying
-    a row once for each day of the window.
+    a row once for each day of the window. Rows are summed by day first: every other period is made of days.
 #}
 {% macro period_cells(relation, keys, breakdowns, measures, day, next_day, as_of, rolling=[7, 28, 90]) -%}
 {%- set kinds = ['day', 'week', 'month', 'quarter', 'year'] -%}
 {%- set dimensions = breakdowns.values() | list -%}
+day_cell as (
+    select
+        {% for key in keys %}{{ key }}, {% endfor -%}
+        {{ day }} as cell_date,
+        {{ next_day if next_day else 'cast(null as date)' }} as next_date,
+        {{ breakdown_columns(breakdowns) }},
+        {% for measure, type in measures.items() -%}
+        cast(sum({{ measure }}) as {{ type }}) as {{ measure }}{{ ',' if not loop.last }}
+        {% endfor %}
+    from {{ relation }}
+    group by {{ breakdown_sets(keys + [day] + ([next_day] if next_day else []), dimensions) }}
+),
+
 calendar_row as (
     {% for kind in kinds -%}
     select
-        {% for key in keys %}{{ key }}, {% endfor -%}
+        *,
         '{{ kind }}' as period_kind,
-        {{ period_start(kind, day) }} as period_start_date,
-        {{ period_end(kind, period_start(kind, day)) }} as period_end_date,
-        {{ dimensions | join(', ') }},
-        {{ measures.keys() | join(', ') }}
-    from {{ relation }}
+        {{ period_start(kind, 'cell_date') }} as period_start_date,
+        {{ period_end(kind, period_start(kind, 'cell_date')) }} as period_end_date
+    from day_cell
     {% if next_day and kind != 'day' -%}
-    where {{ is_latest_in(kind, day, next_day) }}
+    where {{ is_latest_in(kind, 'cell_date', 'next_date') }}
     {% endif %}
     union all
     {% endfor -%}
     select
-        {% for key in keys %}{{ key }}, {% endfor -%}
+        *,
         'all' as period_kind,
-        (select min({{ day }}) from {{ relation }}) as period_start_date,
-        (select max(as_of_date) from {{ as_of }}) as period_end_date,
-        {{ dimensions | join(', ') }},
-        {{ measures.keys() | join(', ') }}
-    from {{ relation }}
-    {% if next_day %}where {{ next_day }} is null{% endif %}
+        (select min(cell_date) from day_cell) as period_start_date,
+        (select max(as_of_date) from {{ as_of }}) as period_end_date
+    from day_cell
+    {% if next_day %}where next_date is null{% endif %}
 ),
 
 calendar_cell as (
@@ -51,12 +60,15 @@ calendar_cell as (
         period_kind,
         period_start_date,
         period_end_date,
-        {{ breakdown_columns(breakdowns) }},
+        breakdown,
+        breakdown_value,
         {% for measure, type in measures.items() -%}
         cast(sum({{ measure }}) as {{ type }}) as {{ measure }}{{ ',' if not loop.last }}
         {% endfor %}
     from calendar_row
-    group by {{ breakdown_sets(keys + ['period_kind', 'period_start_date', 'period_end_date'], dimensions) }}
+    group by
+        {% for key in keys %}{{ key }}, {% endfor -%}
+        period_kind, period_start_date, period_end_date, breakdown, breakdown_value
 ),
 
 {% if rolling -%}
@@ -65,24 +77,27 @@ rolling_change_row as (
     select
         {% for key in keys %}{{ key }}, {% endfor -%}
         {{ length }} as window_days,
-        {{ day }} as change_date,
-        {{ dimensions | join(', ') }},
+        cell_date as change_date,
+        breakdown,
+        breakdown_value,
         {{ measures.keys() | join(', ') }}
-    from {{ relation }}
+    from day_cell
     union all
     select
         {% for key in keys %}{{ key }}, {% endfor -%}
         {{ length }} as window_days,
         {% if next_day -%}
-        least({{ add_days(day, length) }}, coalesce({{ next_day }}, {{ add_days(day, length) }})) as change_date,
+        least({{ add_days('cell_date', length) }}, coalesce(next_date, {{ add_days('cell_date', length) }}))
+            as change_date,
         {%- else -%}
-        {{ add_days(day, length) }} as change_date,
+        {{ add_days('cell_date', length) }} as change_date,
         {%- endif %}
-        {{ dimensions | join(', ') }},
+        breakdown,
+        breakdown_value,
         {% for measure in measures -%}
         -{{ measure }} as {{ measure }}{{ ',' if not loop.last }}
         {% endfor %}
-    from {{ relation }}
+    from day_cell
     {{ 'union all' if not loop.last }}
     {% endfor -%}
 ),
@@ -92,12 +107,13 @@ rolling_change as (
         {% for key in keys %}{{ key }}, {% endfor -%}
         window_days,
         change_date,
-        {{ breakdown_columns(breakdowns) }},
+        breakdown,
+        breakdown_value,
         {% for measure, type in measures.items() -%}
         cast(sum({{ measure }}) as {{ type }}) as {{ measure }}{{ ',' if not loop.last }}
         {% endfor %}
     from rolling_change_row
-    group by {{ breakdown_sets(keys + ['window_days', 'change_date'], dimensions) }}
+    group by {% for key in keys %}{{ key }}, {% endfor -%} window_days, change_date, breakdown, breakdown_value
 ),
 
 rolling_total as (
@@ -136,7 +152,7 @@ rolling_cell as (
         select time_spine.date_day as calendar_date
         from {{ ref('metricflow_time_spine') }} as time_spine
         where
-            time_spine.date_day >= (select min({{ day }}) from {{ relation }})
+            time_spine.date_day >= (select min(cell_date) from day_cell)
             and time_spine.date_day <= (select max(as_of_date) from {{ as_of }})
     ) as calendar
         on
