@@ -26,7 +26,6 @@ EXIT_PUBLISHED = 0
 EXIT_BLOCKED = 1
 EXIT_CANNOT_RUN = 2
 PUBLISHED_OP = "published__release"
-PID_TAG = "experience/pid"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -103,8 +102,9 @@ def nightly(settings: Settings) -> int:
         import dagster as dg
         from dagster._core.utils import make_new_run_id
 
-        from orchestration.automation.alerts import alert
-        from orchestration.definitions import build_definitions
+        from orchestration.automation.alerts import NIGHTLY, PID_TAG, report
+        from orchestration.automation.outcome import RUN, Outcome, Problem, outcome_of
+        from orchestration.definitions import build_definitions, utc_now
         from orchestration.warehouse.control import Control
 
         if not os.environ.get("DAGSTER_HOME"):
@@ -112,22 +112,30 @@ def nightly(settings: Settings) -> int:
         run_id = make_new_run_id()
         with _logged(settings.home / "logs" / f"{run_id}.log") as log, dg.DagsterInstance.get() as instance:
             print(f"night {run_id} runs; its log is {log}", file=sys.__stdout__, flush=True)
-            _end_dead_runs(instance)
-            result = (
-                build_definitions(settings)
-                .resolve_job_def("nightly")
-                .execute_in_process(
-                    instance=instance,
-                    run_id=run_id,
-                    raise_on_error=False,
-                    tags={PID_TAG: str(os.getpid())},
-                    run_config={"loggers": {"console": {"config": {"log_level": "INFO"}}}},
+
+            def tell(outcome: Outcome, of: str = run_id) -> None:
+                report(settings, job=NIGHTLY, run_id=of, outcome=outcome, now=utc_now())
+
+            for dead in _end_dead_runs(instance, PID_TAG):
+                tell(Outcome((Problem(RUN, "the night was killed; the next one mends what it left"),)), dead)
+            try:
+                result = (
+                    build_definitions(settings)
+                    .resolve_job_def(NIGHTLY)
+                    .execute_in_process(
+                        instance=instance,
+                        run_id=run_id,
+                        raise_on_error=False,
+                        tags={PID_TAG: str(os.getpid())},
+                        run_config={"loggers": {"console": {"config": {"log_level": "INFO"}}}},
+                    )
                 )
-            )
+            except Exception as error:
+                tell(Outcome((Problem(RUN, f"the night could not run: {type(error).__name__}: {error}"),)))
+                raise
             Control(settings.control_dir).gather_steps()
             summary = Summary(result, settings)
-            if not summary.is_published:
-                alert(settings, job="nightly", run_id=run_id, problems=summary.problems)
+            tell(outcome_of(result.all_events, publishes=True))
         print(summary.text(time.perf_counter() - started))
     return EXIT_PUBLISHED if summary.is_published else EXIT_BLOCKED
 
@@ -156,18 +164,21 @@ def _only_night(settings: Settings) -> Iterator[None]:
         yield
 
 
-def _end_dead_runs(instance) -> None:
-    """Mark nights that were killed as failed, so that the pools they hold are free again.
+def _end_dead_runs(instance, pid_tag: str) -> list[str]:
+    """Mark nights that were killed as failed, so that the pools they hold are free again; gives their run ids.
 
     A night that runs holds the lock that this one holds now: one that is still open in the instance is dead.
     """
     import dagster as dg
 
     open_states = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.CANCELING]
+    dead = []
     for run in instance.get_runs(dg.RunsFilter(statuses=open_states)):
-        if pid := run.tags.get(PID_TAG):
+        if pid := run.tags.get(pid_tag):
             instance.report_run_failed(run, message=f"the process {pid} of this run is gone")
             instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+            dead.append(run.run_id)
+    return dead
 
 
 class Summary:
@@ -178,7 +189,7 @@ class Summary:
     """
 
     def __init__(self, result, settings: Settings) -> None:
-        from orchestration.automation.alerts import cause
+        from orchestration.automation.outcome import cause
         from orchestration.warehouse.publish import PublishError, current_release
 
         self.result = result

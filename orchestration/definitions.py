@@ -19,7 +19,7 @@ from orchestration.assets.identity import identity_assets, identity_quality_chec
 from orchestration.assets.keys import gate_key
 from orchestration.assets.landing import landing_assets
 from orchestration.assets.publish import publish_asset
-from orchestration.automation.alerts import failure_sensor
+from orchestration.automation.alerts import sensors
 from orchestration.automation.jobs import housekeeping_job, housekeeping_schedule, nightly_job, nightly_schedule
 from orchestration.settings import Settings
 from orchestration.sources.config import ConfigError, SourceConfig, load_source
@@ -58,7 +58,7 @@ def build_definitions(settings: Settings | None = None, *, clock: Callable[[], d
         asset_checks=[identity_quality_check(settings), *gates(sources, rules, settings, clock)],
         jobs=[nightly, housekeeping],
         schedules=[nightly_schedule(settings, nightly), housekeeping_schedule(settings, housekeeping)],
-        sensors=[failure_sensor(settings)],
+        sensors=sensors(settings, clock),
     )
 
 

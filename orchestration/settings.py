@@ -26,6 +26,7 @@ HMAC_KEY_FILE = "hmac.key"
 """Below the home: the key, where the variable is not set. Lose it, and new pseudonyms differ from the old."""
 ACCEPT_DROPS_VARIABLE = "EXPERIENCE_ACCEPT_DROPS"
 RETRY_SECONDS_VARIABLE = "EXPERIENCE_RETRY_SECONDS"
+ALERT_REMIND_NIGHTS_VARIABLE = "EXPERIENCE_ALERT_REMIND_NIGHTS"
 KEEP_RELEASES_VARIABLE = "EXPERIENCE_KEEP_RELEASES"
 KEEP_RUNS_DAYS_VARIABLE = "EXPERIENCE_KEEP_RUNS_DAYS"
 
@@ -43,7 +44,8 @@ class Settings:
         sources_dir: Folder of the source YAML files, one file a source.
         business_timezone: IANA zone that decides which day an instant belongs to.
         hmac_key: Key of the pseudonyms (HMAC-SHA-256), or None where none is configured.
-        alert_webhook: URL that run failures are posted to, or None.
+        alert_webhook: URL that problems are posted to, when they begin and when they are over; or None.
+        alert_remind_nights: Nights after which a problem that goes on is told again; 0 never does.
         keep_releases: How many published versions stay for readers and for roll-back.
         keep_runs_days: Days after which finished Dagster runs and their logs are removed.
         accept_drops: Published tables that may vanish or lose more than half of their rows this time.
@@ -57,6 +59,7 @@ class Settings:
     business_timezone: str = "Asia/Shanghai"
     hmac_key: bytes | None = field(default=None, repr=False)
     alert_webhook: str | None = field(default=None, repr=False)
+    alert_remind_nights: int = 0
     keep_releases: int = 7
     keep_runs_days: int = 90
     accept_drops: tuple[str, ...] = ()
@@ -86,6 +89,7 @@ class Settings:
             key = key_file.read_text(encoding="ascii").strip()
         return cls(
             keep_releases=int(_number(env, KEEP_RELEASES_VARIABLE, cls.keep_releases, minimum=1)),
+            alert_remind_nights=int(_number(env, ALERT_REMIND_NIGHTS_VARIABLE, cls.alert_remind_nights, minimum=0)),
             accept_drops=tuple(name.strip() for name in env.get(ACCEPT_DROPS_VARIABLE, "").split(",") if name.strip()),
             keep_runs_days=int(_number(env, KEEP_RUNS_DAYS_VARIABLE, cls.keep_runs_days, minimum=1)),
             retry_seconds=_number(env, RETRY_SECONDS_VARIABLE, cls.retry_seconds, minimum=0),

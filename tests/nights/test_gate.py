@@ -9,7 +9,7 @@ import pytest
 
 from data_quality.rules import Rule, no_rows
 from orchestration.assets import gates
-from orchestration.automation.alerts import cause
+from orchestration.automation.outcome import cause
 from orchestration.warehouse.publish import current_release
 
 TARGETS = {"landing": "crm.customers", "clean": "customer", "marts": "dim_person"}
