@@ -6,6 +6,11 @@ change the CRM, play a night, look at what readers see::
     night = bench.night()
     assert night.published, night.text
     assert bench.one("SELECT n FROM mart_nps WHERE …") == 12
+
+A whole night costs what dbt's tests and the gates cost, most of all. Where neither is looked at, end it earlier:
+``bench.night(until="clean")`` stops behind identity, ``bench.night(until=["mart_nps"])`` behind these models, built
+with all they need and without data tests. Both are the job's own assets; what is read then is the private file. Nights
+that need no Python are better written as a script: see ``test_scripts.py``.
 """
 
 from __future__ import annotations
@@ -16,7 +21,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -28,6 +33,7 @@ import duckdb
 import polars as pl
 import pytest
 
+from orchestration.assets import dbt as dbt_layer
 from orchestration.assets.dbt import ensure_manifest
 from orchestration.cli import Summary
 from orchestration.contracts import CONTRACTS, DERIVED
@@ -200,6 +206,16 @@ class Night:
         rows = Control(self.settings.control_dir).scan("load").filter(pl.col("run_id") == self.run_id).collect()
         return {f"{row['source']}.{row['stream']}": row for row in rows.to_dicts()}
 
+    @property
+    def days_touched(self) -> dict[str, list[str]]:
+        """Clean table to the business days that changed, as its asset reports them; tables without any left out."""
+        found = {}
+        for event in self.result.all_events:
+            if event.is_step_materialization and "days touched" in event.materialization.metadata:
+                table = event.materialization.asset_key.path[-1]
+                found[table] = list(event.materialization.metadata["days touched"].value)
+        return {table: days for table, days in found.items() if days}
+
     def load_error(self, stream: str) -> str:
         """Message of a load that failed."""
         load = self.loads[stream]
@@ -221,6 +237,7 @@ class Bench:
     instance: dg.DagsterInstance
     clock: datetime = FIRST_NIGHT
     options: dict[str, Any] = field(default_factory=dict)
+    until: str | Sequence[str] | None = None
 
     @property
     def settings(self) -> Settings:
@@ -257,11 +274,38 @@ class Bench:
         finally:
             connection.close()
 
-    def night(self, *, days: float = 1, selection: dg.AssetSelection | None = None) -> Night:
-        """Play a night, or what is selected of it; the clock then moves on by ``days``."""
+    def night(
+        self,
+        *,
+        days: float = 1,
+        selection: dg.AssetSelection | None = None,
+        until: str | Sequence[str] = "published",
+    ) -> Night:
+        """Play a night, or what is selected of it; the clock then moves on by ``days``.
+
+        Args:
+            days: Days until the next night.
+            selection: What is run of the job; with ``until``, nothing is to be said here.
+            until: ``published``, ``clean``, or the marts to build. Every night of a home goes equally far, because a
+                build remembers what it has seen.
+        """
+        assert self.until in (None, until), f"the nights of this home go until {self.until}, not {until}"
+        self.until = until
         settings, now = self.settings, self.clock
         self.clock += timedelta(days=days)
+        if until != "published":
+            groups = ["landing", "clean", "identity"]
+            groups += [] if until == "clean" else ["seeds", "staging", "intermediate", "marts", "semantic"]
+            landed = dg.AssetSelection.groups("landing")
+            selection = dg.AssetSelection.groups(*groups).without_checks() | dg.AssetSelection.checks_for_assets(
+                *landed.resolve(build_definitions(settings).resolve_asset_graph())
+            )
         before = dict(os.environ)
+        invoke = dbt_layer._invoke
+        if isinstance(until, list | tuple):
+            models = [f"+{name}" for name in until]
+            narrow = ["build", "--select", *models, "--exclude-resource-type", "unit_test", "test"]
+            dbt_layer._invoke = lambda settings, _, *more: invoke(settings, narrow, *more)
         try:
             graph, name = build_definitions(settings, clock=lambda: now), "nightly"
             if selection is not None:
@@ -274,6 +318,7 @@ class Bench:
                 run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
             )
         finally:
+            dbt_layer._invoke = invoke
             os.environ.clear()
             os.environ.update(before)
         summary = Summary(result, settings)
@@ -281,8 +326,9 @@ class Bench:
 
     @contextmanager
     def published(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """The published file, as a BI tool opens it."""
-        path = self.home / "serving" / "current" / "marts.duckdb"
+        """The published file, as a BI tool opens it; of nights that end before, the private one."""
+        whole = self.until in (None, "published")
+        path = self.home / "serving" / "current" / "marts.duckdb" if whole else self.settings.marts_path
         with duckdb.connect(str(path), read_only=True) as connection:
             yield connection
 
@@ -356,8 +402,26 @@ class Bench:
         return {**kept, **own, **more}
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_profile() -> Iterator[None]:
+    """Let dbt parse only what a home changes: it takes the path of a database for a reason to parse everything."""
+    from dbt.contracts.files import FileHash
+    from dbt.parser.manifest import ManifestLoader
+
+    with pytest.MonkeyPatch.context() as patch:
+        check = ManifestLoader.build_manifest_state_check
+
+        def same(self: ManifestLoader) -> Any:
+            state = check(self)
+            state.profile_hash = FileHash.from_contents("every home of the bench")
+            return state
+
+        patch.setattr(ManifestLoader, "build_manifest_state_check", same)
+        yield
+
+
 @pytest.fixture(scope="session")
-def dbt_target(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def dbt_target(tmp_path_factory: pytest.TempPathFactory, one_profile: None) -> Path:
     """dbt's target folder with the project parsed once, for every home to copy."""
     home = tmp_path_factory.mktemp("parsed")
     return ensure_manifest(Settings(home=home, sources_dir=home)).parent
