@@ -73,8 +73,8 @@ def test_a_night_that_was_blocked_ends_with_1_and_posts_why(published_bench, inb
     assert message["job"] == "nightly"
     assert f"night {message['run_id']}" in done.stdout
     assert message["problems"] == [
-        "check landing/survey/responses:timeliness failed",
         "stream survey.responses is stale: its load failed and it keeps what it had",
+        "check landing/survey/responses:timeliness failed",
     ]
     assert "hush" not in done.stdout + done.stderr
 
