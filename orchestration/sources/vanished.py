@@ -15,20 +15,27 @@ def landed_keys(request: ReadRequest) -> pl.DataFrame:
     """Each key ever landed, with ``_deleted`` as of its latest load.
 
     Returns:
-        The key's columns as text, and ``_deleted`` (Boolean); one row a key.
+        The key's columns and those of the record's own date as text, and ``_deleted`` (Boolean); one row a key.
     """
-    key = key_columns(request)
+    key, dates = key_columns(request), _date_columns(request)
     loads = [
-        request.landing.scan(manifest).select(*key, "_deleted", pl.lit(position).alias("_load"), "_load_row")
+        request.landing.scan(manifest).select(
+            *key,
+            *(name for name in dates if name in manifest.columns),
+            "_deleted",
+            pl.lit(position).alias("_load"),
+            "_load_row",
+        )
         for position, manifest in enumerate(request.history)
         if set(key) <= set(manifest.columns)
     ]
     if not loads:
-        return pl.DataFrame(schema={**dict.fromkeys(key, pl.String()), "_deleted": pl.Boolean()})
+        return pl.DataFrame(schema={**dict.fromkeys([*key, *dates], pl.String()), "_deleted": pl.Boolean()})
+    found = pl.concat(loads, how="diagonal")
+    known = [name for name in dates if name in found.collect_schema()]
     return (
-        pl.concat(loads)
-        .group_by(key)
-        .agg(pl.col("_deleted").sort_by("_load", "_load_row").last())
+        found.group_by(key)
+        .agg(pl.col(*known, "_deleted").sort_by("_load", "_load_row").last())
         .collect(engine="streaming")
     )
 
@@ -43,6 +50,9 @@ def vanished_rows(
 ) -> pl.DataFrame:
     """Rows that say ``_deleted`` for keys landed alive and not in ``present``.
 
+    Each carries the date (``updated_at``) that the record had when it was last seen: dated by the scan, it would be
+    newer than the record itself, should it come back unchanged.
+
     Args:
         request: The load.
         present: All keys the source has now, as text and as they are landed.
@@ -54,7 +64,7 @@ def vanished_rows(
         SourceError: no key at all, or too many vanished; nothing is deleted.
     """
     key = key_columns(request)
-    live = (landed_keys(request) if landed is None else landed).filter(~pl.col("_deleted")).select(key)
+    live = (landed_keys(request) if landed is None else landed).filter(~pl.col("_deleted")).drop("_deleted")
     gone = live.join(present, on=key, how="anti", nulls_equal=True)
     if live.height and present.is_empty() and not may_be_empty:
         raise SourceError(
@@ -77,3 +87,10 @@ def key_columns(request: ReadRequest) -> list[str]:
     if not isinstance(key, list):
         raise SourceError(f"{request.name}: a key scan needs primary_key as a list of fields")
     return key
+
+
+def _date_columns(request: ReadRequest) -> list[str]:
+    """Source fields that say when a record was last changed, without those of the key."""
+    mapped = [table.fields["updated_at"] for table in request.config.tables.values() if "updated_at" in table.fields]
+    fields = dict.fromkeys(name for entry in mapped for name in entry.source_fields)
+    return [name for name in fields if name not in key_columns(request)]
