@@ -65,8 +65,10 @@ def landing_rules(
 
 def _stream_rules(stream: Stream, limits: Limits, zone: str) -> list[Rule]:
     of_stream = f"source = {literal(stream.source)} AND stream = {literal(stream.stream)}"
+    # A backfill brings old days on command: it says nothing about whether the stream delivers, nor how much.
+    of_nights = f"{of_stream} AND kind IS DISTINCT FROM 'backfill'"
     tonight = f"{of_stream} AND run_id = (SELECT run_id FROM gate_run)"
-    committed = f"SELECT * FROM load WHERE {of_stream} AND status = 'committed'"
+    committed = f"SELECT * FROM load WHERE {of_nights} AND status = 'committed'"
     newest = f"{committed} ORDER BY started_at DESC, load_id DESC LIMIT 1"
     by_need: Severity = "error" if stream.is_required else "warn"
     yaml = f"{stream.source}.yaml"
@@ -90,7 +92,7 @@ def _stream_rules(stream: Stream, limits: Limits, zone: str) -> list[Rule]:
     rules = [
         rule(
             "not_failed",
-            f"SELECT source, stream, load_id, error FROM (SELECT * FROM load WHERE {of_stream} "
+            f"SELECT source, stream, load_id, error FROM (SELECT * FROM load WHERE {of_nights} "
             "ORDER BY started_at DESC, load_id DESC LIMIT 1) WHERE status = 'failed'",
             "timeliness",
             by_need,
@@ -100,7 +102,7 @@ def _stream_rules(stream: Stream, limits: Limits, zone: str) -> list[Rule]:
         rule(
             "fresh",
             f"SELECT source, stream, last_load_at FROM (SELECT {literal(stream.source)} AS source, "
-            f"{literal(stream.stream)} AS stream, max(started_at) AS last_load_at FROM load WHERE {of_stream} "
+            f"{literal(stream.stream)} AS stream, max(started_at) AS last_load_at FROM load WHERE {of_nights} "
             "AND status IN ('committed', 'unchanged')) WHERE last_load_at IS NULL OR last_load_at < "
             f"(SELECT now FROM gate_run) - INTERVAL {limits.stale_hours:g} HOUR",
             "timeliness",
@@ -110,11 +112,13 @@ def _stream_rules(stream: Stream, limits: Limits, zone: str) -> list[Rule]:
         ),
         rule(
             "counts_add_up",
-            f"SELECT load_id, rows_read, rows_landed, rows_rejected FROM load WHERE {tonight} AND "
-            "status = 'committed' AND (rows_read <= rows_landed + rows_rejected) IS NOT TRUE",
+            f"SELECT load_id, rows_read, rows_landed, rows_rejected, rows_suppressed FROM load WHERE {tonight} AND "
+            "status = 'committed' AND (rows_read <= rows_landed + rows_rejected + coalesce(rows_suppressed, 0)) "
+            "IS NOT TRUE",
             "consistency",
             "error",
-            "every row read was landed or rejected; rows that say that a key is gone may come on top.",
+            "every row read was landed, rejected or, of an erased person, suppressed; rows that say that a key is gone "
+            "may come on top.",
             "Rows were lost on the way in: extract the window again.",
         ),
         rule(
@@ -130,7 +134,7 @@ def _stream_rules(stream: Stream, limits: Limits, zone: str) -> list[Rule]:
         ),
         rule(
             "volume_as_usual",
-            _volume(of_stream, stream.is_incremental, drop, zone),
+            _volume(of_nights, stream.is_incremental, drop, zone),
             "completeness",
             "warn",
             f"the day's rows are less than {drop:.0%} below the median of the same weekday in the "
@@ -151,7 +155,7 @@ def _stream_rules(stream: Stream, limits: Limits, zone: str) -> list[Rule]:
         rules.append(
             rule(
                 "not_empty",
-                _empty_delivery(of_stream, tonight),
+                _empty_delivery(of_nights, tonight),
                 "completeness",
                 "error",
                 f"the delivery is not empty where one of the last {VOLUME_WINDOW_DAYS} days had rows.",

@@ -1,4 +1,4 @@
-"""Tables about the warehouse's own work: loads, rejected rows, results of checks, cost of steps, retention."""
+"""Tables about the warehouse's own work: loads, rejected rows, results of checks, cost of steps, what was removed."""
 
 from orchestration.contracts.model import Column, Contract, Kind, Partition, Pii
 
@@ -22,11 +22,18 @@ LOAD = Contract(
             required=True,
             values=("committed", "unchanged", "failed"),
         ),
+        Column(
+            "kind",
+            Kind.CATEGORY,
+            "What was asked for; a backfill never moves the cursor. Null where the load failed before that was known.",
+            values=("full", "incremental", "files", "declared", "backfill"),
+        ),
         Column("started_at", Kind.TIMESTAMP, "Begin of the extraction.", required=True),
         Column("extracted_at", Kind.TIMESTAMP, "End of the extraction."),
         Column("rows_read", Kind.INTEGER, "Rows the source gave."),
         Column("rows_landed", Kind.INTEGER, "Rows written."),
         Column("rows_rejected", Kind.INTEGER, "Rows that could not be landed."),
+        Column("rows_suppressed", Kind.INTEGER, "Rows not landed because they are of a person who was erased."),
         Column("bytes_landed", Kind.INTEGER, "Bytes written."),
         Column("cursor_from", Kind.TEXT, "Lower bound of the window."),
         Column("cursor_to", Kind.TEXT, "Cursor after the load."),
@@ -162,4 +169,42 @@ RETENTION = Contract(
     ),
 )
 
-CONTROL_TABLES = (LOAD, QUARANTINE, CHECK_RESULT, STEP_METRIC, RETENTION)
+ERASURE = Contract(
+    name="erasure",
+    domain="control",
+    grain="One request for erasure that was carried out",
+    description="Audit of erasures: who was asked for only as a keyed hash, what was done and that nothing was left.",
+    partition=Partition.WHOLE,
+    is_source_table=False,
+    key=("request_id",),
+    columns=(
+        Column("request_id", Kind.IDENTIFIER, "Request.", required=True),
+        Column("run_id", Kind.IDENTIFIER, "Run that finished it.", required=True),
+        Column(
+            "subject_namespace",
+            Kind.IDENTIFIER,
+            "What was asked by: person, email, phone, or record/<table>/<source>.",
+            required=True,
+        ),
+        Column(
+            "subject_hash",
+            Kind.IDENTIFIER,
+            "HMAC-SHA-256 of the namespace, the character 0x1F and the value asked by.",
+            required=True,
+            pii=Pii.PSEUDONYM,
+        ),
+        Column("mode", Kind.CATEGORY, "What became of the rows.", required=True, values=("delete", "anonymise")),
+        Column("reason", Kind.TEXT, "Why, as the request says."),
+        Column("requested_at", Kind.TIMESTAMP, "When it was asked for.", required=True),
+        Column("completed_at", Kind.TIMESTAMP, "When nothing was left.", required=True),
+        Column("landing_rows", Kind.INTEGER, "Landed rows that left or changed.", minimum=0),
+        Column("clean_rows", Kind.INTEGER, "Rows of clean tables that left or changed.", minimum=0),
+        Column("identity_rows", Kind.INTEGER, "Rows of identity tables that left.", minimum=0),
+        Column("quarantine_rows", Kind.INTEGER, "Rows of the quarantine that left or changed.", minimum=0),
+        Column("files_masked", Kind.INTEGER, "Other files in which the person's strings were masked.", minimum=0),
+        Column("releases_removed", Kind.INTEGER, "Earlier published versions that were removed.", minimum=0),
+        Column("files_searched", Kind.INTEGER, "Files that were searched afterwards, without a find.", minimum=0),
+    ),
+)
+
+CONTROL_TABLES = (LOAD, QUARANTINE, CHECK_RESULT, STEP_METRIC, RETENTION, ERASURE)

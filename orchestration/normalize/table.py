@@ -8,7 +8,7 @@ Everything is lazy and works row by row: any part of a load may be normalised on
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -109,6 +109,42 @@ def normalise(contract: Contract, landed: pl.LazyFrame, mapping: TableMapping, c
         MappingError: the mapping cannot be carried out, whatever the rows hold.
     """
     return _Normaliser(contract, landed, mapping, context).result()
+
+
+def read_columns(
+    contract: Contract,
+    landed: pl.LazyFrame,
+    mapping: TableMapping,
+    context: NormaliseContext,
+    columns: Collection[str],
+) -> pl.LazyFrame:
+    """A few columns of a table, of every landed row, those that ``normalise`` would reject or leave out too.
+
+    Args:
+        contract: The table.
+        landed: As for ``normalise``; only the fields that ``source_fields`` names are needed.
+        mapping: How the stream fills the table.
+        context: Where the rows come from.
+        columns: Columns of the contract, none that is worked out from others.
+
+    Returns:
+        ``_load_row``; ``is_of_table``, whether ``where`` lets the row through; ``source_id``, of the landed row
+        (without the question of a wide stream); and ``columns``, null where nothing fills them or the value cannot be read.
+    """
+    narrow = mapping.model_copy(
+        update={"fields": {name: entry for name, entry in mapping.fields.items() if name in columns}, "where": {}}
+    )
+    reader = _ColumnReader(contract, landed, narrow, context)
+    return reader.columns(list(columns), mapping.where)
+
+
+def source_fields(mapping: TableMapping, context: NormaliseContext, columns: Collection[str]) -> set[str] | None:
+    """Source fields that ``read_columns`` needs; None where the key needs all of them."""
+    key = mapping.primary_key or context.primary_key
+    if key == "content":
+        return None
+    mapped = {name for column in columns if column in mapping.fields for name in mapping.fields[column].source_fields}
+    return mapped | set(mapping.where) | (set(key) if isinstance(key, list) else set())
 
 
 @dataclass(frozen=True)
@@ -427,14 +463,17 @@ class _Normaliser:
             return pl.col(self.by_name["country"].read_name).struct.field(VALUE)
         return pl.lit(None, dtype=pl.String())
 
+    def kept(self, name: str, values: list[str]) -> pl.Expr:
+        """Whether a condition of ``where`` lets a landed row through."""
+        # A deletion brings the key only, so that the field may be blank on it.
+        value = cleaned(self.source_field(name))
+        return value.is_in(values) | (value.is_null() & ("" in values)) | (pl.col(DELETED) & value.is_null())
+
     def staged(self) -> pl.LazyFrame:
         """Landed rows (one row a slot for wide streams) with ``__taken_…`` and ``__read_…`` of every field."""
         frame = self.landed
-        for name, kept in self.mapping.where.items():
-            # A deletion brings the key only, so that the field may be blank on it.
-            value = cleaned(self.source_field(name))
-            keep = value.is_in(kept) | (value.is_null() & ("" in kept)) | (pl.col(DELETED) & value.is_null())
-            frame = frame.filter(keep.fill_null(value=False))
+        for name, values in self.mapping.where.items():
+            frame = frame.filter(self.kept(name, values).fill_null(value=False))
         frame = frame.with_columns(self.key().alias(_KEY), pl.col(DELETED).alias(_DEAD))
         if self.is_wide:
             frame = self.unpivoted(frame)
@@ -692,6 +731,30 @@ class _Normaliser:
             found = rejected.select(**identity, row_json=whole, **{_REJECTS: listed}).explode(_REJECTS).unnest(_REJECTS)
         schema = CONTROL["quarantine"].schema
         return found.select(pl.col(name).cast(dtype) for name, dtype in schema.items())
+
+
+class _ColumnReader(_Normaliser):
+    """Reads some columns and leaves out what makes a row of them."""
+
+    def check(self) -> None:
+        """Nothing is refused: what is missing is null."""
+        self.is_wide = False
+
+    def is_generic(self, name: str) -> bool:
+        return True
+
+    def derived(self, frame: pl.LazyFrame) -> pl.LazyFrame:
+        return frame
+
+    def columns(self, names: list[str], where: Mapping[str, list[str]]) -> pl.LazyFrame:
+        kept = [self.kept(name, values) for name, values in where.items()]
+        staged = self.staged()
+        return staged.select(
+            LOAD_ROW,
+            (pl.all_horizontal(kept) if kept else pl.lit(value=True)).fill_null(value=False).alias("is_of_table"),
+            pl.col(_KEY).alias(SOURCE_ID),
+            *(self.value(name).alias(name) for name in names),
+        )
 
 
 def _percent(name: str) -> Literal["pct", "share"] | None:

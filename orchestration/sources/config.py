@@ -31,6 +31,8 @@ from orchestration.sources.kinds import SourceKind, source_kind
 PiiAction = Literal["keep", "drop", "hmac"]
 SURVEYS_STREAM = "surveys"
 QUESTIONS_STREAM = "questions"
+PSEUDONYM_FORMULA = 2
+"""Goes up when pseudonyms come out differently, so that streams that hold some are read again."""
 _STRICTNESS: dict[PiiAction, int] = {"keep": 0, "hmac": 1, "drop": 2}
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d)")
@@ -190,12 +192,15 @@ class StreamConfig(StrictModel):
         """Hash of what decides how the stream is read and landed; a change of it reads everything again."""
         left_out = set(getattr(self.origin, "NOT_READING", ()))
         origin = self.origin.model_dump(mode="json", exclude=left_out)
+        actions = self.pii_actions()
         parts = {
             "from": origin,
             "cursor": self.cursor.field if self.cursor else None,
             "deletes": self.deletes.model_dump(mode="json", exclude={"max_vanish_share"}),
-            "pii": dict(sorted(self.pii_actions().items())),
+            "pii": dict(sorted(actions.items())),
         }
+        if "hmac" in actions.values():
+            parts["pseudonym"] = PSEUDONYM_FORMULA
         return hashlib.sha256(json.dumps(parts, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 

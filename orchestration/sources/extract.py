@@ -40,10 +40,12 @@ class LoadRecord:
     stream: str
     status: str
     started_at: datetime
+    kind: str | None = None
     extracted_at: datetime | None = None
     rows_read: int | None = None
     rows_landed: int | None = None
     rows_rejected: int | None = None
+    rows_suppressed: int | None = None
     bytes_landed: int | None = None
     cursor_from: str | None = None
     cursor_to: str | None = None
@@ -51,8 +53,10 @@ class LoadRecord:
     error: str | None = None
 
 
-def failed_load(source: str, stream: str, *, run_id: str, now: datetime, error: str) -> LoadRecord:
-    """The record of an attempt that brought nothing."""
+def failed_load(
+    source: str, stream: str, *, run_id: str, now: datetime, error: str, kind: str | None = None
+) -> LoadRecord:
+    """The record of an attempt that brought nothing; ``kind`` says so where it was a backfill."""
     return LoadRecord(
         load_id=new_load_id(now),
         run_id=run_id,
@@ -60,6 +64,7 @@ def failed_load(source: str, stream: str, *, run_id: str, now: datetime, error: 
         stream=stream,
         status="failed",
         started_at=as_utc(now),
+        kind=kind,
         error=error,
     )
 
@@ -72,6 +77,7 @@ def extract(
     run_id: str,
     now: datetime,
     window: tuple[str, str] | None = None,
+    screen: Callable[[pl.DataFrame], pl.DataFrame] | None = None,
 ) -> LoadRecord:
     """Load what is new of one stream.
 
@@ -83,6 +89,8 @@ def extract(
         now: Begin of the extraction.
         window: Backfill of the rows whose cursor lies between the two bounds (lower inclusive, upper exclusive);
             never moves the cursor.
+        screen: Takes the rows of persons who were erased out of rows as they are to be landed
+            (``privacy.suppression.screen_of``).
 
     Returns:
         What was committed, or that nothing was new.
@@ -118,6 +126,7 @@ def extract(
             landing=landing,
             history=history,
             window=window,
+            **({} if screen is None else {"screen": screen}),
         )
         try:
             delivery = _reader(source, config)(request)
@@ -143,7 +152,7 @@ def _land(request: ReadRequest, delivery: Delivery, writer: LoadWriter, clock: C
         require_types(request, delivery.source_types)
         writer.declare(delivery.columns)
     actions = request.config.pii_actions()
-    rows_read = rows_lost = 0
+    rows_read = rows_lost = rows_suppressed = 0
     first_reject: pl.DataFrame | None = None
     for batch in delivery.batches:
         rows = batch.rows
@@ -151,7 +160,9 @@ def _land(request: ReadRequest, delivery: Delivery, writer: LoadWriter, clock: C
             rows_lost += rows.height
         else:
             rows_read += rows.height
-            rows = protect(_marked(rows, request.config), actions, request.settings.hmac_key, request.name)
+            marked = protect(_marked(rows, request.config), actions, request.settings.hmac_key, request.name)
+            rows = request.screen(marked)
+            rows_suppressed += marked.height - rows.height
         writer.write(rows, is_content=not batch.is_final)
         if batch.rejects is not None and not batch.rejects.is_empty():
             rows_read += batch.rejects.height
@@ -164,7 +175,7 @@ def _land(request: ReadRequest, delivery: Delivery, writer: LoadWriter, clock: C
     # Declared columns that may be absent are there all the same, so that readers find what the mapping names.
     if writer.columns:
         writer.declare([*request.config.declared_columns(), *request.config.optional])
-    if first_reject is not None and writer.rows_landed == 0:
+    if first_reject is not None and writer.rows_landed + rows_suppressed == 0:
         reject = first_reject.row(0, named=True)
         raise SourceError(
             f"{request.name}, {reject['_file']}, record {reject['_row']}: {reject['reason']}; all "
@@ -180,10 +191,12 @@ def _land(request: ReadRequest, delivery: Delivery, writer: LoadWriter, clock: C
             stream=writer.stream,
             status="unchanged",
             started_at=writer.started_at,
+            kind=delivery.kind,
             extracted_at=clock(),
             rows_read=None if delivery.is_nothing_new else rows_read,
             rows_landed=0,
             rows_rejected=0,
+            rows_suppressed=rows_suppressed,
             bytes_landed=0,
             cursor_from=delivery.cursor_from,
             cursor_to=delivery.cursor_to,
@@ -201,6 +214,7 @@ def _land(request: ReadRequest, delivery: Delivery, writer: LoadWriter, clock: C
         if writer.columns
         else None,
         files=delivery.files,
+        rows_suppressed=rows_suppressed,
     )
     return _record(manifest)
 
@@ -216,13 +230,14 @@ def _marked(rows: pl.DataFrame, config: StreamConfig) -> pl.DataFrame:
 def _is_repetition(request: ReadRequest, delivery: Delivery, writer: LoadWriter) -> bool:
     """Whether landing the rows read would say nothing: the last load brought the same ones.
 
+    Of a backfill that is the load before of the same window, with nothing in between.
     Of an increment whose cursor did not move, the rows are the overlap with the last load, and a part of it.
     """
     last = request.history[-1] if request.history else None
     return (
         last is not None
-        and last is request.previous
-        and delivery.kind in {"full", "incremental", "declared"}
+        and (last is request.previous or (delivery.kind == last.kind == "backfill" and last.window == request.window))
+        and delivery.kind in {"full", "incremental", "declared", "backfill"}
         and writer.rows_rejected == 0
         and last.rows_rejected == 0
         and set(last.columns) == set(writer.columns)
@@ -252,10 +267,12 @@ def _record(manifest: Manifest) -> LoadRecord:
         stream=manifest.stream,
         status="committed",
         started_at=manifest.started_at,
+        kind=manifest.kind,
         extracted_at=manifest.extracted_at,
         rows_read=manifest.rows_read,
         rows_landed=manifest.rows_landed,
         rows_rejected=manifest.rows_rejected,
+        rows_suppressed=manifest.rows_suppressed,
         bytes_landed=manifest.bytes_landed,
         cursor_from=manifest.cursor_from,
         cursor_to=manifest.cursor_to,

@@ -42,6 +42,7 @@ class ReadRequest:
         landing: Where earlier loads lie.
         history: Committed loads of the stream, in the order of their commits.
         window: Bounds of a backfill, lower inclusive, upper exclusive; None for a night's load.
+        screen: Takes the rows of persons who were erased out of rows as they are landed, or the cells that identify.
     """
 
     source: SourceConfig
@@ -52,6 +53,7 @@ class ReadRequest:
     landing: Landing
     history: Sequence[Manifest]
     window: tuple[str, str] | None = None
+    screen: Callable[[pl.DataFrame], pl.DataFrame] = lambda rows: rows
 
     @property
     def name(self) -> str:

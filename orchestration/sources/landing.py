@@ -15,8 +15,8 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -98,6 +98,7 @@ class Manifest:
         config_hash: Hash of what decides how the stream is read.
         content_hash: Hash of the rows whatever their order.
         files: Source files read.
+        rows_suppressed: Rows that were not landed, or taken out later, because they are of a person who was erased.
     """
 
     load_id: str
@@ -125,6 +126,7 @@ class Manifest:
     content_hash: str
     files: tuple[FileStamp, ...]
     folder: Path = field(compare=False, repr=False)
+    rows_suppressed: int = 0
 
     @property
     def bytes_landed(self) -> int:
@@ -217,6 +219,99 @@ class Landing:
                 f"{manifest.source}.{manifest.stream}: landed file {path} {fault}; restore it from a backup, or remove "
                 "the folder of this load and extract again"
             )
+
+    def replace_rows(
+        self,
+        manifest: Manifest,
+        numbers: Collection[int],
+        rows: pl.DataFrame,
+        *,
+        deletions_are_content: bool,
+        reject: Callable[[pl.DataFrame], pl.DataFrame] | None = None,
+    ) -> Manifest:
+        """Put ``rows`` in place of the rows of a committed load numbered ``numbers``; only parts that hold one change.
+
+        The new parts get new names, so that the load is the old one or the new one whenever this is killed; the old
+        parts are then removed, or by ``remove_unreferenced``.
+
+        Args:
+            manifest: The load.
+            numbers: Values of ``_load_row``.
+            rows: What stands there then, in the columns of ``scan``; a number that is missing is a row less.
+            deletions_are_content: Whether rows that say ``_deleted`` came from the source, see ``LoadWriter.write``.
+            reject: Gives what becomes of the rows that could not be landed; default nothing.
+
+        Returns:
+            The manifest as it is now.
+
+        Raises:
+            SourceError: another process is loading the stream (transient).
+            LandingError: a part is missing or has another size than committed.
+        """
+        self.verify(manifest)
+        lock = self._lock(self._folder(manifest.source, manifest.stream))
+        if lock is None:
+            raise SourceError(
+                f"{manifest.source}.{manifest.stream}: another process is loading this stream; try again when it has "
+                "finished",
+                transient=True,
+            )
+        with lock:
+            content = _Content.of(manifest.content_hash)
+            deleted = manifest.rows_deleted
+            parts: list[Part] = []
+            for part in manifest.parts:
+                path = manifest.folder / part.name
+                is_ours = pl.col("_load_row").is_in(list(numbers))
+                if pl.scan_parquet(path, glob=False).filter(is_ours).select(pl.len()).collect().item() == 0:
+                    parts.append(part)
+                    continue
+                before = pl.read_parquet(path, glob=False)
+                columns = [name for name in before.columns if name not in META_SCHEMA]
+                theirs = before.filter(is_ours)
+                ours = rows.filter(pl.col("_load_row").is_in(theirs["_load_row"].to_list())).select(before.columns)
+                for sign, frame in ((-1, theirs), (1, ours)):
+                    kept = frame if deletions_are_content else frame.filter(~pl.col("_deleted"))
+                    content.add(kept, columns, sign)
+                    deleted += sign * int(frame["_deleted"].sum())
+                after = pl.concat([before.filter(~is_ours), ours]).sort("_load_row")
+                if after.height:
+                    parts.append(_store(after, manifest.folder / _next_name(part.name)))
+            rejects: list[Part] = []
+            for part in manifest.rejects:
+                before = pl.read_parquet(manifest.folder / part.name, glob=False)
+                after = before if reject is None else reject(before)
+                if after.equals(before):
+                    rejects.append(part)
+                elif after.height:
+                    rejects.append(_store(after, manifest.folder / _next_name(part.name)))
+            changed = replace(
+                manifest,
+                parts=tuple(parts),
+                rejects=tuple(rejects),
+                rows_landed=sum(part.rows for part in parts),
+                rows_rejected=sum(part.rows for part in rejects),
+                rows_deleted=deleted,
+                rows_suppressed=manifest.rows_suppressed + manifest.rows_landed - sum(part.rows for part in parts),
+                content_hash=content.text,
+            )
+            _write_manifest(changed)
+            self.remove_unreferenced(changed)
+        return changed
+
+    def remove_unreferenced(self, manifest: Manifest) -> list[Path]:
+        """Remove what a killed ``replace_rows`` left in the folder of a load.
+
+        Returns:
+            The files removed.
+        """
+        known = {part.name for part in (*manifest.parts, *manifest.rejects)} | {MANIFEST}
+        others = [path for path in manifest.folder.iterdir() if path.name not in known]
+        for path in others:
+            path.unlink()
+        if others:
+            _sync_folder(manifest.folder)
+        return others
 
     def begin(
         self,
@@ -327,8 +422,7 @@ class LoadWriter:
         self.rows_rejected = 0
         self.rows_deleted = 0
         self._columns: dict[str, None] = {}
-        self._content = 0
-        self._content_rows = 0
+        self._content = _Content()
         self._parts: list[Part] = []
         self._rejects: list[Part] = []
         self._buffer: list[pl.DataFrame] = []
@@ -345,7 +439,7 @@ class LoadWriter:
     @property
     def content_hash(self) -> str:
         """Hash of the rows written so far that the source gave, whatever their order."""
-        return f"{self._content_rows}:{self._content:016x}"
+        return self._content.text
 
     def declare(self, columns: Sequence[str]) -> None:
         """Name source columns that the load has even when no row is written."""
@@ -368,7 +462,7 @@ class LoadWriter:
         if frame.is_empty():
             return
         if is_content:
-            self._add_content(frame, source_columns)
+            self._content.add(frame, source_columns)
         first = self.rows_landed
         meta = {
             "_load_row": pl.int_range(first, first + frame.height, dtype=pl.Int64),
@@ -419,6 +513,7 @@ class LoadWriter:
         source_types: Mapping[str, str] | None = None,
         schema_change: str | None = None,
         files: Sequence[FileStamp] = (),
+        rows_suppressed: int = 0,
     ) -> Manifest:
         """Make the load visible: parts synced first, then the manifest by rename."""
         self._flush()
@@ -449,16 +544,9 @@ class LoadWriter:
             content_hash=self.content_hash,
             files=tuple(files),
             folder=self.folder,
+            rows_suppressed=rows_suppressed,
         )
-        _sync_folder(self.folder)
-        draft = self.folder / f"{MANIFEST}.draft"
-        with draft.open("w", encoding="utf-8") as file:
-            file.write(manifest.to_json())
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(self.folder / MANIFEST)
-        for folder in (self.folder, self.folder.parent, self.folder.parent.parent):
-            _sync_folder(folder)
+        _write_manifest(manifest)
         self._release()
         return manifest
 
@@ -477,15 +565,6 @@ class LoadWriter:
     ) -> None:
         self.abort()
 
-    def _add_content(self, frame: pl.DataFrame, source_columns: list[str]) -> None:
-        # Sorted names, so that the order of a source's columns does not make new content.
-        deleted = pl.col("_deleted").fill_null(False) if "_deleted" in frame.columns else pl.lit(False)
-        hashes = frame.select(*sorted(source_columns), deleted.alias("_deleted")).hash_rows(seed=7)
-        # Two halves, so that neither sum can overflow; a sum does not care for the order of rows.
-        high, low = (hashes // 2**32).sum(), (hashes % 2**32).sum()
-        self._content = (self._content + int(high) * 2**32 + int(low)) % 2**64
-        self._content_rows += frame.height
-
     def _flush(self) -> None:
         if self._buffer:
             frame = pl.concat(self._buffer, how="diagonal") if len(self._buffer) > 1 else self._buffer[0]
@@ -493,16 +572,65 @@ class LoadWriter:
         self._buffer, self._buffered, self._buffered_bytes = [], 0, 0
 
     def _store(self, frame: pl.DataFrame, name: str) -> Part:
-        path = self.folder / name
-        frame.write_parquet(path, compression="zstd")
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
-        return Part(name=name, rows=frame.height, size=path.stat().st_size, sha256=file_sha256(path))
+        return _store(frame, self.folder / name)
 
     def _release(self) -> None:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+
+
+@dataclass
+class _Content:
+    """Sum of the hashes of rows, whatever their order; rows can be taken off again."""
+
+    rows: int = 0
+    total: int = 0
+
+    @classmethod
+    def of(cls, text: str) -> _Content:
+        rows, _, total = text.partition(":")
+        return cls(int(rows), int(total, 16))
+
+    @property
+    def text(self) -> str:
+        return f"{self.rows}:{self.total:016x}"
+
+    def add(self, frame: pl.DataFrame, source_columns: Sequence[str], sign: int = 1) -> None:
+        # Sorted names, so that the order of a source's columns does not make new content.
+        deleted = pl.col("_deleted").fill_null(False) if "_deleted" in frame.columns else pl.lit(False)
+        hashes = frame.select(*sorted(source_columns), deleted.alias("_deleted")).hash_rows(seed=7)
+        # Two halves, so that neither sum can overflow; a sum does not care for the order of rows.
+        high, low = (hashes // 2**32).sum(), (hashes % 2**32).sum()
+        self.total = (self.total + sign * (int(high) * 2**32 + int(low))) % 2**64
+        self.rows += sign * frame.height
+
+
+def _store(frame: pl.DataFrame, path: Path) -> Part:
+    frame.write_parquet(path, compression="zstd")
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+    return Part(name=path.name, rows=frame.height, size=path.stat().st_size, sha256=file_sha256(path))
+
+
+def _next_name(name: str) -> str:
+    """Name of a part that takes the place of ``name``: ``part-00000.parquet``, ``part-00000-1.parquet`` and so on."""
+    stem, _, number = name.removesuffix(".parquet").partition("-")[2].partition("-")
+    return f"{name.partition('-')[0]}-{stem}-{int(number or 0) + 1}.parquet"
+
+
+def _write_manifest(manifest: Manifest) -> None:
+    """Write the manifest by rename, once its parts are synced: the commit."""
+    folder = manifest.folder
+    _sync_folder(folder)
+    draft = folder / f"{MANIFEST}.draft"
+    with draft.open("w", encoding="utf-8") as file:
+        file.write(manifest.to_json())
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(folder / MANIFEST)
+    for changed in (folder, folder.parent, folder.parent.parent):
+        _sync_folder(changed)
 
 
 def as_utc(moment: datetime) -> datetime:

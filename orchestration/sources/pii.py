@@ -5,14 +5,16 @@ Does not belong here: which fields are personal (contracts) and erasure of a per
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from collections.abc import Mapping
 
 import polars as pl
 
+from orchestration.pseudonym import pseudonyms
 from orchestration.settings import HMAC_KEY_VARIABLE
 from orchestration.sources.errors import SourceError
+
+NAMESPACE = "field"
+"""One for all fields of all sources, so that a key and a reference to it have the same pseudonym."""
 
 
 def protect(frame: pl.DataFrame, actions: Mapping[str, str], key: bytes | None, name: str) -> pl.DataFrame:
@@ -20,8 +22,8 @@ def protect(frame: pl.DataFrame, actions: Mapping[str, str], key: bytes | None, 
 
     Args:
         frame: Landed rows, source columns as text.
-        actions: Column to ``drop`` (null), ``hmac`` (hex of HMAC-SHA-256 of the value without outer blanks, RFC
-            2104) or ``keep``; columns that are not there are passed over.
+        actions: Column to ``drop`` (null), ``hmac`` (the pseudonym of the value without outer blanks) or
+            ``keep``; columns that are not there are passed over.
         key: Key of the pseudonyms.
         name: ``source.stream``, for messages.
 
@@ -40,17 +42,5 @@ def protect(frame: pl.DataFrame, actions: Mapping[str, str], key: bytes | None, 
                     f"{name}: field {column!r} is to be hashed, but no key is configured; set {HMAC_KEY_VARIABLE} to a "
                     "long random text and keep it: with another key the pseudonyms change"
                 )
-            changed.append(_hashed(frame[column], key))
+            changed.append(pseudonyms(NAMESPACE, frame[column].str.strip_chars(), key).alias(column))
     return frame.with_columns(changed) if changed else frame
-
-
-def pseudonym(value: str, key: bytes) -> str:
-    """Hex of HMAC-SHA-256 of ``value`` without outer blanks."""
-    return hmac.new(key, value.strip().encode(), hashlib.sha256).hexdigest()
-
-
-def _hashed(column: pl.Series, key: bytes) -> pl.Series:
-    values = column.drop_nulls().unique().to_list()
-    return column.replace_strict(
-        values, [pseudonym(value, key) for value in values], default=None, return_dtype=pl.String
-    )

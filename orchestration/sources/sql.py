@@ -208,7 +208,10 @@ def _batches(request: ReadRequest, database: Database, window: Window, delivery:
     if deletes.strategy == "key_scan" and request.window is None and isinstance(request.config.primary_key, list):
         key = request.config.primary_key
         actions = request.config.pii_actions()
-        found = [protect(keys, actions, request.settings.hmac_key, request.name) for keys in database.keys(key, window)]
+        found = [
+            request.screen(protect(keys, actions, request.settings.hmac_key, request.name))
+            for keys in database.keys(key, window)
+        ]
         present = pl.concat(found) if found else pl.DataFrame(schema=dict.fromkeys(key, pl.String))
         landed = landed_keys(request)
         gone = vanished_rows(request, present, max_share=deletes.max_vanish_share, landed=landed)

@@ -7,6 +7,7 @@
     control/check_result/<gate>--<run_id>.parquet
     control/step_metric/<run_id>.parquet, and <run_id>.jsonl with what is not gathered yet
     control/retention/<run_id>.parquet
+    control/erasure/<request_id>.parquet
 
 A file's name is what makes writing it again harmless: a run that is repeated writes the same files. Belongs here:
 writing and reading them. Does not belong here: what is loaded, rejected or checked.
@@ -101,6 +102,12 @@ class Control:
         write_parquet(
             _conform(frame, contract).sort(contract.key), self.root / "retention" / f"{_file_name(run_id)}.parquet"
         )
+
+    def write_erasure(self, values: Mapping[str, Any]) -> None:
+        """Keep the audit row of an erasure: the columns of the contract ``erasure``."""
+        contract = CONTROL["erasure"]
+        row = pl.DataFrame([{name: values.get(name) for name in contract.schema}], schema=contract.schema)
+        write_parquet(row, self.root / "erasure" / f"{_file_name(values['request_id'])}.parquet")
 
     def scan(self, table: str) -> pl.LazyFrame:
         """Rows of a control table with the schema of its contract."""

@@ -1,0 +1,30 @@
+"""Pseudonyms: a keyed hash stands for a value that must not be kept, the same everywhere and for ever.
+
+Belongs here: the formula, in one place for every layer. Does not belong here: which values are replaced by it.
+"""
+
+from __future__ import annotations
+
+import hmac
+
+import polars as pl
+
+_SEPARATOR = "\x1f"
+
+
+def pseudonym(namespace: str, value: str, key: bytes) -> str:
+    """Hex of HMAC-SHA-256 (RFC 2104) of ``namespace``, the character 0x1F and ``value``.
+
+    Args:
+        namespace: What kind of value it is, so that equal values of different kinds have different pseudonyms.
+        value: The value, normalised by whoever asks.
+        key: Secret key. With another one the pseudonyms differ; without it nobody can try values out.
+    """
+    return hmac.digest(key, f"{namespace}{_SEPARATOR}{value}".encode(), "sha256").hex()
+
+
+def pseudonyms(namespace: str, values: pl.Series, key: bytes) -> pl.Series:
+    """``pseudonym`` of each text, null where it is null; equal texts are hashed once."""
+    texts = values.drop_nulls().unique().to_list()
+    hashes = [pseudonym(namespace, text, key) for text in texts]
+    return values.replace_strict(texts, hashes, default=None, return_dtype=pl.String)
