@@ -15,7 +15,8 @@ from orchestration.assets.keys import OWNERS, landing_key
 from orchestration.settings import Settings
 from orchestration.sources.config import SourceConfig
 from orchestration.sources.errors import ConfigError, SourceError
-from orchestration.sources.extract import LoadRecord, extract, failed_load
+from orchestration.sources.extract import LoadRecord, extract, failed_load, last_load
+from orchestration.sources.landing import Landing
 from orchestration.warehouse.control import Control
 
 MAX_RETRIES = 3
@@ -65,6 +66,7 @@ def _stream_asset(
     )
     def _extract(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         now = clock()
+        record_missed(source.source, stream, settings)
         try:
             record = extract(source, stream, settings=settings, run_id=context.run_id, now=now)
         except (SourceError, ConfigError) as error:
@@ -78,6 +80,14 @@ def _stream_asset(
         return dg.MaterializeResult(metadata=_metadata(record))
 
     return _extract
+
+
+def record_missed(source: str, stream: str, settings: Settings) -> None:
+    """Record the last committed load of a stream, where a kill came between its commit and its record."""
+    control = Control(settings.control_dir)
+    last = last_load(Landing(settings.landing_dir), source, stream)
+    if last is not None and not control.has_load(last.load_id):
+        control.record_load(last)
 
 
 def _broken_asset(path: Path, error: str, settings: Settings, clock: Callable[[], datetime]) -> dg.AssetsDefinition:

@@ -22,7 +22,7 @@ from orchestration.sources.kinds import Delivery, ReadRequest, source_kind
 from orchestration.sources.landing import Landing, LoadWriter, Manifest, as_utc, new_load_id
 from orchestration.sources.pii import protect
 
-__all__ = ["LoadRecord", "SourceError", "extract", "failed_load"]
+__all__ = ["LoadRecord", "SourceError", "extract", "failed_load", "last_load"]
 
 
 @dataclass(frozen=True)
@@ -138,6 +138,12 @@ def extract(
             raise SourceError(f"{request.name}: {error}; look at the disk and the permissions") from error
         finally:
             delivery.close()
+
+
+def last_load(landing: Landing, source: str, stream: str) -> LoadRecord | None:
+    """The record of the last committed load of a stream; None where there is none."""
+    manifests = landing.manifests(source, stream)
+    return _record(manifests[-1]) if manifests else None
 
 
 def _reader(source: SourceConfig, config: StreamConfig) -> Callable[[ReadRequest], Delivery]:

@@ -50,6 +50,10 @@ class Control:
         frame = pl.DataFrame([row], schema=contract.schema)
         write_parquet(frame, self.root / "load" / f"{_file_name(values['load_id'])}.parquet")
 
+    def has_load(self, load_id: str) -> bool:
+        """Whether a load is on record."""
+        return (self.root / "load" / f"{_file_name(load_id)}.parquet").exists()
+
     def write_quarantine(self, table: str, load_id: str, frame: pl.DataFrame) -> None:
         """Keep the rejected rows of one load of one table in place of those kept before; none removes them."""
         path = self.root / "quarantine" / table / f"{_file_name(load_id)}.parquet"
