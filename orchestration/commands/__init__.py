@@ -10,9 +10,11 @@ Does not belong here: the work itself; a verb parses, calls and prints.
 from collections.abc import Sequence
 from types import ModuleType
 
-from orchestration.commands import explain, runs
+from orchestration.commands import backup, explain, rebuild, runs
 
 MODULES: Sequence[ModuleType] = (
+    backup,
     explain,
+    rebuild,
     runs,
 )
