@@ -2,3 +2,8 @@
 {% macro src(table) -%}
     {{ return(source('clean', table)) }}
 {%- endmacro %}
+
+{# The log of touched visitors: entity or change (orchestration/warehouse/touched.py). #}
+{% macro touched_log(table) -%}
+    {{ return(source('touched', table)) }}
+{%- endmacro %}

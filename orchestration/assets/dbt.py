@@ -10,19 +10,25 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from graphlib import TopologicalSorter
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import duckdb
 from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtCliResource, DbtProject, dbt_assets
 from dagster_dbt.core.dbt_cli_event import DbtCoreCliEventMessage
 
 from orchestration.assets.keys import OWNERS, clean_key, gate_key
+from orchestration.contracts import CONTRACTS
 from orchestration.settings import HOME_VARIABLE, TIMEZONE_VARIABLE, Settings
+from orchestration.warehouse.clean import CleanStore
 
 WRITER_POOL = "duckdb_writer"
+VISITOR_TABLE = CONTRACTS["web_event"]
+"""The table whose changes dbt follows visitor by visitor."""
 RUN_ID_VARIABLE = "EXPERIENCE_RUN_ID"
 
 
@@ -32,7 +38,9 @@ class LayerTranslator(DagsterDbtTranslator):
     def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> dg.AssetKey:
         """``<layer>/<name>``; sources are the clean and identity tables."""
         if dbt_resource_props["resource_type"] == "source":
-            return clean_key(dbt_resource_props["name"])
+            # The log of touched visitors is part of the table whose changes it records.
+            is_log = dbt_resource_props["source_name"] == "touched"
+            return clean_key(VISITOR_TABLE.name if is_log else dbt_resource_props["name"])
         return dg.AssetKey([_layer(dbt_resource_props), dbt_resource_props["name"]])
 
     def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str:
@@ -111,7 +119,9 @@ def warehouse_assets(settings: Settings) -> dg.AssetsDefinition:
     project = dbt_project(settings)
     manifest = ensure_manifest(settings)
     # A check in the graph for each data test would cost more than the test: a failing one fails the step and is named.
-    translator = LayerTranslator(DagsterDbtTranslatorSettings(enable_asset_checks=False))
+    translator = LayerTranslator(
+        DagsterDbtTranslatorSettings(enable_asset_checks=False, enable_duplicate_source_asset_keys=True)
+    )
 
     @dbt_assets(
         manifest=manifest,
@@ -138,6 +148,10 @@ def warehouse_assets(settings: Settings) -> dg.AssetsDefinition:
                 yield dg.MaterializeResult(asset_key=key, metadata={"unchanged since run": before["run_id"]})
             return
         _build_note(settings).unlink(missing_ok=True)
+        project_hash = _project_hash(settings)
+        if _built_project(settings) != project_hash:
+            context.log.info("the dbt project is not the one that built the tables: incremental models are made anew")
+            arguments.append("--full-refresh")
         failure = None
         for event in _invoke(settings, arguments):
             if isinstance(event, dg.Failure):
@@ -148,8 +162,10 @@ def warehouse_assets(settings: Settings) -> dg.AssetsDefinition:
             )
         if failure is not None:
             raise failure
+        _forget_touched(settings)
         note = {"inputs": inputs, "run_id": context.run_id, "files": _files(settings)}
         _build_note(settings).write_text(json.dumps(note), encoding="utf-8")
+        _project_note(settings).write_text(project_hash, encoding="utf-8")
 
     return _build
 
@@ -166,6 +182,16 @@ def built_by(settings: Settings) -> str | None:
     return before["run_id"] if before else None
 
 
+@contextmanager
+def rewriting_files(settings: Settings) -> Iterator[None]:
+    """Around whatever writes dbt's two files anew with the same content: the build that left them stands on."""
+    before = _last_build(settings)
+    stands = before is not None and before["files"] == _files(settings)
+    yield
+    if before is not None and stands:
+        _build_note(settings).write_text(json.dumps({**before, "files": _files(settings)}), encoding="utf-8")
+
+
 def _build_note(settings: Settings) -> Path:
     return _target(settings) / "last_build.json"
 
@@ -173,6 +199,23 @@ def _build_note(settings: Settings) -> Path:
 def _last_build(settings: Settings) -> dict[str, Any] | None:
     path = _build_note(settings)
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def _project_note(settings: Settings) -> Path:
+    return _target(settings) / "built_project"
+
+
+def _built_project(settings: Settings) -> str | None:
+    """Hash of the project of the last build that came to its end; None where the tables are not all its own."""
+    path = _project_note(settings)
+    return path.read_text(encoding="utf-8") if path.exists() and settings.warehouse_path.exists() else None
+
+
+def _forget_touched(settings: Settings) -> None:
+    """Drop from the log of touched visitors what this build has seen."""
+    with duckdb.connect(settings.warehouse_path, read_only=True) as connection:
+        ((sequence,),) = connection.execute("SELECT sequence FROM working.int_web_built").fetchall()
+    CleanStore(settings.clean_dir, settings.business_timezone).forget_touched(VISITOR_TABLE, sequence)
 
 
 def _files(settings: Settings) -> list[list[int] | None]:
@@ -183,12 +226,17 @@ def _files(settings: Settings) -> list[list[int] | None]:
 
 def _inputs(settings: Settings) -> str:
     """Hash of everything that a build depends on: clean files, the dbt project, the time zone, the versions."""
-    digest = hashlib.sha256()
-    versions = [version(name) for name in ("dbt-core", "dbt-duckdb", "duckdb")]
-    digest.update(json.dumps([settings.business_timezone, *versions]).encode())
+    digest = hashlib.sha256(_project_hash(settings).encode())
     for path in sorted(settings.clean_dir.glob("*/*.parquet")):
         state = path.stat()
         digest.update(f"{path.parent.name}/{path.name} {state.st_size} {state.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+def _project_hash(settings: Settings) -> str:
+    """Hash of what decides how a build comes out but for its data: the dbt project, the time zone, the versions."""
+    versions = [version(name) for name in ("dbt-core", "dbt-duckdb", "duckdb")]
+    digest = hashlib.sha256(json.dumps([settings.business_timezone, *versions]).encode())
     for path in _project_files(settings):
         digest.update(f"{path.relative_to(settings.dbt_project_dir)}\n".encode() + path.read_bytes())
     return digest.hexdigest()

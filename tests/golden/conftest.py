@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ import pytest
 
 from orchestration.contracts import CONTRACTS, DERIVED, Kind
 from orchestration.settings import PROJECT_ROOT
+from orchestration.warehouse.touched import TouchedLog
 
 PROJECT = PROJECT_ROOT / "dbt_project"
 EXTRACTED = datetime(2026, 6, 1)
@@ -48,6 +50,10 @@ def write_clean(home: Path, table: str, rows: Sequence[Mapping[str, Any]]) -> No
     folder.mkdir(parents=True, exist_ok=True)
     pl.DataFrame(schema=contract.schema).write_parquet(folder / "_empty.parquet")
     pl.DataFrame(full, schema=contract.schema, strict=False).write_parquet(folder / "all.parquet")
+    if contract.entity_columns:
+        # A table made anew: whoever built on the one before has to build everything anew.
+        shutil.rmtree(folder / "touched", ignore_errors=True)
+        TouchedLog(folder).ensure(0)
 
 
 @dataclass

@@ -1,3 +1,7 @@
+{{ config(materialized='incremental', incremental_strategy='touched_visitors') }}
+-- depends_on: {{ ref('int_visitor_touched') }}
+{%- set scope, everybody, touched = ref('int_web_scope'), ref('int_web_event_filtered'), ref('int_web_event_touched') %}
+{%- set events = everybody if web_scope() == 'all' else touched %}
 -- Sessions belong to the visitor, that is the browser: a login in mid-session and a midnight do not split
 -- them. Only times go through the windows, since sorting whole events costs several times as much; events of
 -- one instant are alike here, so the order needs no tie-break.
@@ -5,11 +9,12 @@ with timed as (
     select
         source,
         visitor_id,
+        visitor_hash,
         source_session_id,
         occurred_at,
         lag(occurred_at) over visit as previous_at,
         lead(occurred_at) over visit as next_at
-    from {{ ref('int_web_event_filtered') }}
+    from {{ events }}
     window
         visit as (
             partition by source, visitor_id, source_session_id
@@ -21,6 +26,7 @@ bounded as (
     select
         source,
         visitor_id,
+        visitor_hash,
         source_session_id,
         occurred_at,
         previous_at is null
@@ -41,6 +47,7 @@ paired as (
     select
         source,
         visitor_id,
+        visitor_hash,
         source_session_id,
         is_first,
         occurred_at as started_at,
@@ -59,6 +66,7 @@ select
     {{ surrogate_key(['source', 'visitor_id', 'source_session_id', 'started_at']) }} as session_key,
     source,
     visitor_id,
+    visitor_hash,
     source_session_id,
     started_at,
     ended_at

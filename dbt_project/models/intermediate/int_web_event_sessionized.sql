@@ -1,16 +1,27 @@
+{{ config(materialized='incremental', incremental_strategy='touched_visitors') }}
+{%- set scope, everybody, touched = ref('int_web_scope'), ref('int_web_event_filtered'), ref('int_web_event_touched') %}
+{%- set events = everybody if web_scope() == 'all' else touched %}
+-- depends_on: {{ ref('int_visitor_touched') }}
 {%- set entry_columns = ['referrer', 'utm_source', 'utm_medium', 'utm_campaign', 'device_category', 'country'] -%}
 -- The day stands in the join so that a visitor id that many people share, with thousands of sessions, does
 -- not meet all of its events with all of its sessions.
-with session_day as (
+with session as (
+    select bounded.* from {{ ref('int_session_bounded') }} as bounded
+    {%- if web_scope() == 'touched' %}
+    inner join {{ ref('int_visitor_touched') }} as touched on bounded.visitor_hash = touched.visitor_hash
+    {%- endif %}
+),
+
+session_day as (
     select
         *,
         cast(started_at as date) as session_date
-    from {{ ref('int_session_bounded') }}
+    from session
     union all
     select
         session.*,
         spine.date_day as session_date
-    from {{ ref('int_session_bounded') }} as session
+    from session
     inner join {{ ref('metricflow_time_spine') }} as spine
         on
             cast(session.started_at as date) < spine.date_day
@@ -25,6 +36,7 @@ select
     event.source_id,
     event.occurred_at,
     session.session_key,
+    session.visitor_hash,
     login.person_id as login_person_id,
     coalesce(login.person_id, visitor.person_id) as person_id,
     event.event_name,
@@ -35,7 +47,7 @@ select
     case when event.occurred_at = session.started_at then event.{{ column }} end as entry_{{ column }},
     {%- endfor %}
     case when event.occurred_at = session.ended_at then event.page_path end as exit_page_path
-from {{ ref('int_web_event_filtered') }} as event
+from {{ events }} as event
 inner join session_day as session
     on
         event.source = session.source

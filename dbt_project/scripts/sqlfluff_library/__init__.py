@@ -39,6 +39,15 @@ class _Adapter:
 
         return call
 
+    @staticmethod
+    def get_relation(_database: str, schema: str, name: str) -> str:
+        """The table, as if it were there."""
+        return f"{schema}.{name}"
+
+
+class _Target:
+    database = "warehouse"
+
 
 class _Dbt:
     @staticmethod
@@ -48,4 +57,5 @@ class _Dbt:
 
 
 adapter = _Adapter()
+target = _Target()
 dbt = _Dbt()

@@ -1,8 +1,10 @@
+-- depends_on: {{ ref('int_web_scope') }}
+{%- set everybody, touched = ref('int_web_event_filtered'), ref('int_web_event_touched') %}
 with page as (
     select distinct
         event_name,
         page_path
-    from {{ ref('int_web_event_filtered') }}
+    from {{ everybody if web_scope() == 'all' else touched }}
 ),
 
 matched as (

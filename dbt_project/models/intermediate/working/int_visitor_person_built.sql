@@ -1,0 +1,11 @@
+-- Whom the visitors and logins belonged to when their sessions were made: the next build compares.
+-- depends_on: {{ ref('int_session_aggregated') }}
+-- depends_on: {{ ref('int_web_event_sessionized') }}
+-- depends_on: {{ ref('int_visitor_login') }}
+select
+    record_table,
+    source,
+    source_id,
+    person_id
+from {{ ref('stg_person_record') }}
+where record_table in ('visitor', 'login')

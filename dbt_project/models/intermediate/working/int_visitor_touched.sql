@@ -1,0 +1,65 @@
+{#
+    Whose sessions have to be made anew: visitors whose events changed, and visitors whom identity resolution has given
+    another person since the last build. Where everybody's are made anew, nobody is listed.
+#}
+{%- set persons_before = adapter.get_relation(target.database, 'working', 'int_visitor_person_built') -%}
+{%- set logins_before = adapter.get_relation(target.database, 'intermediate', 'int_visitor_login') -%}
+with person as (
+    select * from {{ ref('stg_person_record') }}
+    where record_table in ('visitor', 'login')
+),
+
+before as (
+    select * from {{ persons_before or 'person' }}
+),
+
+login_before as (
+    {% if logins_before -%}
+    select * from {{ logins_before }}
+    {%- else -%}
+    select
+        source,
+        source_id as user_id,
+        {{ visitor_hash('source', 'source_id') }} as visitor_hash
+    from person
+    {%- endif %}
+),
+
+moved as (
+    select
+        coalesce(person.record_table, before.record_table) as record_table,
+        coalesce(person.source, before.source) as source,
+        coalesce(person.source_id, before.source_id) as source_id
+    from person
+    full join before
+        on
+            person.record_table = before.record_table
+            and person.source = before.source
+            and person.source_id = before.source_id
+    where person.person_id is distinct from before.person_id
+),
+
+touched as (
+    select entity.key as visitor_hash
+    from {{ touched_log('entity') }} as entity
+    inner join {{ ref('int_web_scope') }} as scope
+        on
+            entity.sequence > scope.built_sequence
+            and entity.sequence <= scope.sequence
+    union
+    select {{ visitor_hash('source', 'source_id') }} as visitor_hash
+    from moved
+    where record_table = 'visitor'
+    union
+    select login_before.visitor_hash
+    from login_before
+    inner join moved
+        on
+            login_before.source = moved.source
+            and login_before.user_id = moved.source_id
+            and moved.record_table = 'login'
+)
+
+select visitor_hash
+from touched
+where {{ 'false' if web_scope() == 'all' else 'true' }}
