@@ -10,16 +10,14 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import fcntl
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from pathlib import Path
+from collections.abc import Sequence
 
 from orchestration.commands import MODULES
 from orchestration.errors import CannotRunError
+from orchestration.night_lock import end_dead_runs, logged, only_night
 from orchestration.settings import Settings, SettingsError, make_hmac_key
 
 EXIT_PUBLISHED = 0
@@ -96,8 +94,7 @@ def nightly(settings: Settings) -> int:
         CannotRunError: another night is running, or no instance is configured.
     """
     os.environ.setdefault("EXPERIENCE_HOME", str(settings.home))
-    settings.home.mkdir(parents=True, exist_ok=True)
-    with _only_night(settings):
+    with only_night(settings):
         started = time.perf_counter()
         import dagster as dg
         from dagster._core.utils import make_new_run_id
@@ -110,13 +107,13 @@ def nightly(settings: Settings) -> int:
         if not os.environ.get("DAGSTER_HOME"):
             raise CannotRunError("DAGSTER_HOME is not set; set it to the folder of dagster.yaml, or use make nightly")
         run_id = make_new_run_id()
-        with _logged(settings.home / "logs" / f"{run_id}.log") as log, dg.DagsterInstance.get() as instance:
+        with logged(settings.home / "logs" / f"{run_id}.log") as log, dg.DagsterInstance.get() as instance:
             print(f"night {run_id} runs; its log is {log}", file=sys.__stdout__, flush=True)
 
             def tell(outcome: Outcome, of: str = run_id) -> None:
                 report(settings, job=NIGHTLY, run_id=of, outcome=outcome, now=utc_now())
 
-            for dead in _end_dead_runs(instance, PID_TAG):
+            for dead in end_dead_runs(instance, PID_TAG):
                 tell(Outcome((Problem(RUN, "the night was killed; the next one mends what it left"),)), dead)
             try:
                 result = (
@@ -138,47 +135,6 @@ def nightly(settings: Settings) -> int:
             tell(outcome_of(result.all_events, publishes=True))
         print(summary.text(time.perf_counter() - started))
     return EXIT_PUBLISHED if summary.is_published else EXIT_BLOCKED
-
-
-@contextmanager
-def _logged(path: Path) -> Iterator[Path]:
-    """Send what Dagster, dbt and Great Expectations print into a file: the summary is what a person reads."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file, redirect_stdout(file), redirect_stderr(file):
-        yield path
-
-
-@contextmanager
-def _only_night(settings: Settings) -> Iterator[None]:
-    with (settings.home / "night.lock").open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            lock.seek(0)
-            raise CannotRunError(
-                f"another night is running (process {lock.read().strip() or 'unknown'}); wait until it ends"
-            ) from error
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
-        yield
-
-
-def _end_dead_runs(instance, pid_tag: str) -> list[str]:
-    """Mark nights that were killed as failed, so that the pools they hold are free again; gives their run ids.
-
-    A night that runs holds the lock that this one holds now: one that is still open in the instance is dead.
-    """
-    import dagster as dg
-
-    open_states = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.CANCELING]
-    dead = []
-    for run in instance.get_runs(dg.RunsFilter(statuses=open_states)):
-        if pid := run.tags.get(pid_tag):
-            instance.report_run_failed(run, message=f"the process {pid} of this run is gone")
-            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
-            dead.append(run.run_id)
-    return dead
 
 
 class Summary:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from orchestration.assets.backfill import backfill_assets
 from orchestration.assets.clean import clean_assets
 from orchestration.assets.dbt import warehouse_assets
 from orchestration.assets.gates import gate_assets, gate_rules, gates
@@ -20,7 +21,13 @@ from orchestration.assets.keys import gate_key
 from orchestration.assets.landing import landing_assets
 from orchestration.assets.publish import publish_asset
 from orchestration.automation.alerts import sensors
-from orchestration.automation.jobs import housekeeping_job, housekeeping_schedule, nightly_job, nightly_schedule
+from orchestration.automation.jobs import (
+    backfill_jobs,
+    housekeeping_job,
+    housekeeping_schedule,
+    nightly_job,
+    nightly_schedule,
+)
 from orchestration.settings import Settings
 from orchestration.sources.config import ConfigError, SourceConfig, load_source
 
@@ -44,9 +51,11 @@ def build_definitions(settings: Settings | None = None, *, clock: Callable[[], d
     marts = sorted(key for key in warehouse.keys if key.path[0] == "marts")
     nightly = nightly_job(settings)
     housekeeping = housekeeping_job(settings, clock)
+    backfills = backfill_assets(sources, settings, clock)
     return dg.Definitions(
         assets=[
             *landing_assets(sources, broken, settings, clock),
+            *backfills,
             *clean_assets(sources, settings),
             identity_assets(settings, clock),
             warehouse,
@@ -56,7 +65,7 @@ def build_definitions(settings: Settings | None = None, *, clock: Callable[[], d
             ),
         ],
         asset_checks=[identity_quality_check(settings), *gates(sources, rules, settings, clock)],
-        jobs=[nightly, housekeeping],
+        jobs=[nightly, housekeeping, *backfill_jobs(backfills)],
         schedules=[nightly_schedule(settings, nightly), housekeeping_schedule(settings, housekeeping)],
         sensors=sensors(settings, clock),
     )

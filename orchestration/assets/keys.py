@@ -7,8 +7,12 @@ import dagster as dg
 DERIVED_IN_CLEAN = ("response_quality",)
 IDENTITY_TABLES = ("identity_evidence", "person_record", "person_change")
 
+BACKFILL_GROUP = "backfill"
+"""Group of the partitioned assets; no night materialises them."""
+
 OWNERS = {
     "landing": ["team:data-engineering"],
+    "backfill": ["team:data-engineering"],
     "clean": ["team:data-engineering"],
     "identity": ["team:data-engineering"],
     "staging": ["team:analytics-engineering"],
@@ -27,6 +31,11 @@ PUBLISHED = dg.AssetKey(["published", "release"])
 def landing_key(source: str, stream: str) -> dg.AssetKey:
     """Key of one stream in the landing."""
     return dg.AssetKey(["landing", source, stream])
+
+
+def backfill_key(unit: str, source: str, stream: str) -> dg.AssetKey:
+    """Key of one stream's rows by ``day`` or ``month``."""
+    return dg.AssetKey([f"backfill_by_{unit}", source, stream])
 
 
 def clean_key(table: str) -> dg.AssetKey:

@@ -77,7 +77,7 @@ def _stream_asset(
             context.log.error("%s", error)
             record = failed_load(source.source, stream, run_id=context.run_id, now=now, error=str(error))
         Control(settings.control_dir).record_load(record)
-        return dg.MaterializeResult(metadata=_metadata(record))
+        return dg.MaterializeResult(metadata=load_metadata(record))
 
     return _extract
 
@@ -104,7 +104,7 @@ def _broken_asset(path: Path, error: str, settings: Settings, clock: Callable[[]
         context.log.error("%s", error)
         record = failed_load(name, CONFIGURATION_STREAM, run_id=context.run_id, now=clock(), error=error)
         Control(settings.control_dir).record_load(record)
-        return dg.MaterializeResult(metadata=_metadata(record))
+        return dg.MaterializeResult(metadata=load_metadata(record))
 
     return _report
 
@@ -114,7 +114,8 @@ def broken_source_name(path: Path) -> str:
     return "".join(letter if letter.isalnum() else "_" for letter in path.stem)
 
 
-def _metadata(record: LoadRecord) -> dict[str, dg.MetadataValue]:
+def load_metadata(record: LoadRecord) -> dict[str, dg.MetadataValue]:
+    """What an asset says of a load."""
     values: dict[str, dg.MetadataValue] = {"status": dg.MetadataValue.text(record.status)}
     if record.rows_landed is not None:
         values["dagster/row_count"] = dg.MetadataValue.int(record.rows_landed)

@@ -52,7 +52,8 @@ def publish_asset(
         now = clock()
         control = Control(settings.control_dir)
         results = control.scan("check_result").filter(pl.col("run_id") == context.run_id).collect()
-        loads = control.scan("load").collect()
+        # What a backfill brought, or failed to, says nothing about whether a stream is stale.
+        loads = control.scan("load").filter(pl.col("kind").ne_missing("backfill")).collect()
         control.gather_steps(context.run_id)
         decision = decide(rules, results)
         stale = (

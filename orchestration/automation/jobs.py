@@ -1,11 +1,12 @@
 """The jobs: ``nightly`` does everything in one process, ``housekeeping`` removes what is no longer kept."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
+from orchestration.assets.keys import BACKFILL_GROUP
 from orchestration.automation.metrics import step_metrics_hook
 from orchestration.settings import Settings
 
@@ -17,12 +18,29 @@ def nightly_job(settings: Settings) -> UnresolvedAssetJobDefinition:
     """Extract, clean, gate, model, publish. One process: a process per step takes three times as long."""
     return dg.define_asset_job(
         "nightly",
-        selection=dg.AssetSelection.all(),
+        selection=dg.AssetSelection.all() - dg.AssetSelection.groups(BACKFILL_GROUP),
         description="One night: extract every source, clean, gate, build the marts, gate again, publish.",
         executor_def=dg.in_process_executor,
         tags=EXCLUSIVE_TAG,
         hooks={step_metrics_hook(settings)},
     )
+
+
+def backfill_jobs(assets: Sequence[dg.AssetsDefinition]) -> list[UnresolvedAssetJobDefinition]:
+    """One job for each kind of partition of ``assets``: its runs wait for the night, and the night for them."""
+    keys: dict[str, list[dg.AssetKey]] = {}
+    for asset in assets:
+        keys.setdefault(asset.key.path[0], []).append(asset.key)
+    return [
+        dg.define_asset_job(
+            name,
+            selection=dg.AssetSelection.assets(*selected),
+            description="Reads the rows of the days chosen again into the clean layer; the next night publishes them.",
+            executor_def=dg.in_process_executor,
+            tags=EXCLUSIVE_TAG,
+        )
+        for name, selected in keys.items()
+    ]
 
 
 def nightly_schedule(settings: Settings, job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:

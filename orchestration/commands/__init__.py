@@ -10,9 +10,10 @@ Does not belong here: the work itself; a verb parses, calls and prints.
 from collections.abc import Sequence
 from types import ModuleType
 
-from orchestration.commands import backup, explain, rebuild, runs
+from orchestration.commands import backfill, backup, explain, rebuild, runs
 
 MODULES: Sequence[ModuleType] = (
+    backfill,
     backup,
     explain,
     rebuild,

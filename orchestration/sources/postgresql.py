@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 from psycopg import pq, sql
 
+from orchestration.sources.backfill import require_times, without_zone
 from orchestration.sources.errors import SourceError
 from orchestration.sources.kinds import ReadRequest
 from orchestration.sources.sql import INSIDE, SqlConnection, Window, mend_cursor, require_time, unknown_table
@@ -112,6 +113,8 @@ class PostgresDatabase:
         kind = self._types[str(window.field)]
         if kind not in _TIMES | _NUMBERS:
             raise mend_cursor(self._request, self._request.config, kind)
+        if window.bounds is not None:
+            require_times(self._request, window.bounds, kind in _TIMES)
         require_time(self._request, window, kind in _TIMES, kind)
 
     def lower_bound(self, window: Window) -> str | None:
@@ -190,7 +193,12 @@ class PostgresDatabase:
             return None
         column = self._column(window)
         if window.bounds is not None:
-            first, last = (self._literal(bound, window) for bound in window.bounds)
+            # The server drops the zone of an instant that it casts to a time without one.
+            has_zone = self._types[str(window.field)] == "timestamp with time zone"
+            first, last = (
+                self._literal(bound if has_zone else without_zone(self._request, bound), window)
+                for bound in window.bounds
+            )
             return sql.SQL("{0} >= {1} AND {0} < {2}").format(column, first, last)
         conditions: list[sql.Composable] = []
         if window.lower is not None:

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
+from orchestration.sources.backfill import instant, require_times, without_zone
 from orchestration.sources.errors import SourceError
 from orchestration.sources.kinds import ReadRequest
 from orchestration.sources.sql import INSIDE, SqlConnection, Window, mend_cursor, require_time, unknown_table
@@ -82,6 +83,8 @@ class SqliteDatabase:
         if isinstance(sample, str) and _moment(sample) is None:
             raise mend_cursor(self._request, self._request.config, f"a text such as {sample!r}")
         self._sample = sample
+        if window.bounds is not None:
+            require_times(self._request, window.bounds, isinstance(sample, str))
         require_time(
             self._request, window, isinstance(sample, str), "a time" if isinstance(sample, str) else "a number"
         )
@@ -127,7 +130,7 @@ class SqliteDatabase:
             return "1", []
         column = _quoted(window.field)
         if window.bounds is not None:
-            return f"{column} >= ? AND {column} < ?", [_typed(bound) for bound in window.bounds]
+            return f"{column} >= ? AND {column} < ?", [self._bound(bound) for bound in window.bounds]
         conditions, values = ["1"], []
         if window.lower is not None:
             conditions.append(f"{column} >= ?")
@@ -137,6 +140,15 @@ class SqliteDatabase:
             conditions.append(f"({column} <= ? OR {column} > ?)")
             values += [settled, self._now(timedelta(0))]
         return f"({column} IS NULL OR ({' AND '.join(conditions)}))", values
+
+    def _bound(self, bound: str) -> Any:
+        """A bound of a backfill, an instant in the column's own way of writing."""
+        moment, sample = instant(bound), self._sample
+        if moment is None or not isinstance(sample, str):
+            return _typed(bound)
+        zone = getattr(_moment(sample), "tzinfo", None)
+        local = moment.astimezone(zone) if zone else datetime.fromisoformat(without_zone(self._request, bound))
+        return _like(local, sample)
 
     def _lower(self, window: Window) -> Any:
         value = _typed(str(window.lower))

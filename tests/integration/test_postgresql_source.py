@@ -1,11 +1,12 @@
 """A real PostgreSQL: values that break readers, late commits, deletes, drift, a server that is down."""
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 import psycopg
 import pytest
 
 from orchestration.settings import Settings
+from orchestration.sources.backfill import day_window
 from orchestration.sources.config import parse_source
 from orchestration.sources.errors import SourceError
 from orchestration.sources.extract import extract
@@ -265,6 +266,25 @@ def test_a_backfill_names_its_window_and_leaves_the_cursor(crm, connection):
     assert crm.loads()[-1].kind == "backfill"
     assert crm.night(**CURSOR).cursor_from == "2026-01-09 23:45:00+00"
     assert before == "2026-01-10 00:00:00+00"
+
+
+@pytest.mark.parametrize("kind", ["timestamptz", "timestamp", "date"])
+def test_a_backfill_of_a_business_day(crm, connection, kind):
+    # Without a zone, what the source writes is its local time, that of Shanghai.
+    connection.execute("SET TIME ZONE 'Asia/Shanghai'")
+    connection.execute(f"CREATE TABLE contacts (id int PRIMARY KEY, email text, updated_at {kind})")
+    times = ("2026-05-01 23:59:59", "2026-05-02 00:00:00", "2026-05-02 23:59:59", "2026-05-03 00:00:00")
+    for number, moment in enumerate(times, 1):
+        connection.execute(f"INSERT INTO contacts VALUES ({number}, 'm', '{moment}')")
+    crm.night(window=day_window(date(2026, 5, 2), date(2026, 5, 2), "Asia/Shanghai"), **CURSOR)
+    assert sorted(crm.last()["id"].to_list()) == ["2", "3"]
+
+
+def test_a_backfill_by_day_of_a_number_is_refused(crm, connection):
+    connection.execute("CREATE TABLE contacts (id int PRIMARY KEY, email text)")
+    window = day_window(date(2026, 5, 2), date(2026, 5, 2), "Asia/Shanghai")
+    with pytest.raises(SourceError, match="cursor 'id' is a number, so its rows have no days"):
+        crm.night(window=window, cursor={"field": "id"})
 
 
 SCAN = {"deletes": {"strategy": "key_scan", "max_vanish_share": "0.2"}}

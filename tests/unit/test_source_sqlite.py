@@ -1,11 +1,12 @@
 """SQLite as a source: values, cursor, deletes, faults."""
 
 import sqlite3
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 import pytest
 
 from orchestration.settings import Settings
+from orchestration.sources.backfill import day_window
 from orchestration.sources.config import parse_source
 from orchestration.sources.errors import SourceError
 from orchestration.sources.extract import extract
@@ -178,3 +179,49 @@ def test_a_database_that_is_being_written_is_tried_again(crm):
         extract(parse_source(source, crm.home / "crm.yaml"), "contacts", settings=crm.settings, run_id="r", now=NOW)
     assert busy.value.transient
     writer.close()
+
+
+@pytest.mark.parametrize(
+    ("values", "brought"),
+    [
+        # 2 May in Shanghai is 1 May 16:00 to 2 May 16:00 UTC; a time without zone is one of the source, Shanghai.
+        (("2026-05-01 23:59:59", "2026-05-02 00:00:00", "2026-05-02 23:59:59", "2026-05-03 00:00:00"), ["2", "3"]),
+        (("2026-05-01T23:59:59", "2026-05-02T00:00:00", "2026-05-02T23:59:59", "2026-05-03T00:00:00"), ["2", "3"]),
+        (
+            ("2026-05-01T15:59:59.5Z", "2026-05-01T16:00:00.0Z", "2026-05-02T15:59:59.9Z", "2026-05-02T16:00:00.0Z"),
+            ["2", "3"],
+        ),
+        (
+            (
+                "2026-05-01T17:59:59+02:00",
+                "2026-05-01T18:00:00+02:00",
+                "2026-05-02T17:59:59+02:00",
+                "2026-05-02T18:00:00+02:00",
+            ),
+            ["2", "3"],
+        ),
+        (("2026-05-01", "2026-05-02", "2026-05-03", "2026-05-04"), ["2"]),
+    ],
+)
+def test_a_backfill_of_a_day_in_any_way_of_writing(crm, values, brought):
+    rows = ", ".join(f"({number}, 'm', '{value}')" for number, value in enumerate(values, 1))
+    crm.run(TABLE, f"INSERT INTO contacts VALUES {rows}")
+    crm.night(window=day_window(date(2026, 5, 2), date(2026, 5, 2), "Asia/Shanghai"), cursor={"field": "updated_at"})
+    assert [row[0] for row in crm.rows("id")] == brought
+
+
+def test_a_backfill_by_day_of_a_number_is_refused(crm):
+    crm.run("CREATE TABLE contacts (id INTEGER, email TEXT)", "INSERT INTO contacts VALUES (1, 'a')")
+    window = day_window(date(2026, 5, 2), date(2026, 5, 2), "Asia/Shanghai")
+    with pytest.raises(SourceError, match=r"crm\.contacts: cursor 'id' is a number, so its rows have no days"):
+        crm.night(window=window, cursor={"field": "id"})
+
+
+def test_a_backfill_just_landed_is_not_landed_again(crm):
+    crm.run(TABLE, "INSERT INTO contacts VALUES (1, 'a', '2026-05-02 09:00:00')")
+    window, other = (day_window(date(2026, 5, day), date(2026, 5, 2), "Asia/Shanghai") for day in (2, 1))
+    cursor = {"cursor": {"field": "updated_at"}}
+    assert [crm.night(window=window, **cursor).status for _ in range(2)] == ["committed", "unchanged"]
+    assert crm.night(window=other, **cursor).status == "committed"
+    crm.run("UPDATE contacts SET email = 'b'")
+    assert crm.night(window=other, **cursor).status == "committed"
