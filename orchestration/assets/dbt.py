@@ -25,6 +25,7 @@ from orchestration.assets.keys import OWNERS, clean_key, gate_key
 from orchestration.contracts import CONTRACTS
 from orchestration.settings import HOME_VARIABLE, TIMEZONE_VARIABLE, Settings
 from orchestration.warehouse.clean import CleanStore
+from orchestration.warehouse.files import write_json
 
 WRITER_POOL = "duckdb_writer"
 VISITOR_TABLE = CONTRACTS["web_event"]
@@ -96,7 +97,7 @@ def ensure_manifest(settings: Settings) -> Path:
     """
     manifest = _target(settings) / "manifest.json"
     newest = max((path.stat().st_mtime for path in _project_files(settings)), default=0)
-    if manifest.exists() and manifest.stat().st_mtime >= newest:
+    if manifest.exists() and manifest.stat().st_mtime >= newest and _is_whole(manifest):
         return manifest
     from dbt.cli.main import dbtRunner
 
@@ -112,6 +113,15 @@ def ensure_manifest(settings: Settings) -> Path:
     if not result.success:
         raise RuntimeError(f"dbt cannot parse {settings.dbt_project_dir}: {result.exception or result.result}")
     return manifest
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a JSON file was written to its end: dbt does not write by rename, and may be killed."""
+    try:
+        json.loads(path.read_bytes())
+    except ValueError:
+        return False
+    return True
 
 
 def warehouse_assets(settings: Settings) -> dg.AssetsDefinition:
@@ -164,7 +174,7 @@ def warehouse_assets(settings: Settings) -> dg.AssetsDefinition:
             raise failure
         _forget_touched(settings)
         note = {"inputs": inputs, "run_id": context.run_id, "files": _files(settings)}
-        _build_note(settings).write_text(json.dumps(note), encoding="utf-8")
+        write_json(note, _build_note(settings))
         _project_note(settings).write_text(project_hash, encoding="utf-8")
 
     return _build
@@ -189,7 +199,7 @@ def rewriting_files(settings: Settings) -> Iterator[None]:
     stands = before is not None and before["files"] == _files(settings)
     yield
     if before is not None and stands:
-        _build_note(settings).write_text(json.dumps({**before, "files": _files(settings)}), encoding="utf-8")
+        write_json({**before, "files": _files(settings)}, _build_note(settings))
 
 
 def _build_note(settings: Settings) -> Path:
