@@ -17,12 +17,14 @@ from orchestration.assets.clean import clean_assets
 from orchestration.assets.dbt import warehouse_assets
 from orchestration.assets.gates import gate_assets, gate_rules, gates
 from orchestration.assets.identity import identity_assets, identity_quality_check
-from orchestration.assets.keys import gate_key
+from orchestration.assets.keys import COMPACTION, gate_key
 from orchestration.assets.landing import landing_assets
+from orchestration.assets.privacy import privacy_assets
 from orchestration.assets.publish import publish_asset
 from orchestration.automation.alerts import sensors
 from orchestration.automation.jobs import (
     backfill_jobs,
+    erase_job,
     housekeeping_job,
     housekeeping_schedule,
     nightly_job,
@@ -45,7 +47,7 @@ def build_definitions(settings: Settings | None = None, *, clock: Callable[[], d
         clock: Gives the time that loads, checks and releases are stamped with.
     """
     settings = settings or Settings.from_environment()
-    sources, broken = _read_sources(settings.sources_dir)
+    sources, broken = read_sources(settings.sources_dir)
     rules = gate_rules(sources, broken, settings)
     warehouse = warehouse_assets(settings)
     marts = sorted(key for key in warehouse.keys if key.path[0] == "marts")
@@ -60,18 +62,23 @@ def build_definitions(settings: Settings | None = None, *, clock: Callable[[], d
             identity_assets(settings, clock),
             warehouse,
             *gate_assets(marts),
+            *privacy_assets(sources, [*marts, gate_key("marts")], settings, clock),
             publish_asset(
-                [*marts, gate_key("marts")], [rule for gate in rules.values() for rule in gate], settings, clock
+                [*marts, gate_key("marts"), COMPACTION],
+                [rule for gate in rules.values() for rule in gate],
+                settings,
+                clock,
             ),
         ],
         asset_checks=[identity_quality_check(settings), *gates(sources, rules, settings, clock)],
-        jobs=[nightly, housekeeping, *backfill_jobs(backfills)],
+        jobs=[nightly, erase_job(settings), housekeeping, *backfill_jobs(backfills)],
         schedules=[nightly_schedule(settings, nightly), housekeeping_schedule(settings, housekeeping)],
         sensors=sensors(settings, clock),
     )
 
 
-def _read_sources(folder: Path) -> tuple[dict[str, SourceConfig], dict[Path, str]]:
+def read_sources(folder: Path) -> tuple[dict[str, SourceConfig], dict[Path, str]]:
+    """Sources by name, and source files that cannot be read with the error."""
     sources: dict[str, SourceConfig] = {}
     broken: dict[Path, str] = {}
     for path in sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]):

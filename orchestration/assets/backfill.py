@@ -21,6 +21,7 @@ from orchestration.automation.alerts import NIGHTLY, PID_TAG
 from orchestration.contracts import CONTRACTS
 from orchestration.errors import CannotRunError
 from orchestration.night_lock import only_night
+from orchestration.privacy.suppression import screen_of
 from orchestration.settings import Settings
 from orchestration.sources.backfill import day_window, windowed_streams
 from orchestration.sources.config import SourceConfig
@@ -103,7 +104,10 @@ def _stream_asset(
         window = day_window(days.start.date(), days.end.date() - timedelta(days=1), settings.business_timezone)
         control = Control(settings.control_dir)
         try:
-            record = extract(source, stream, settings=settings, run_id=context.run_id, now=now, window=window)
+            screen = screen_of(settings, source, stream)
+            record = extract(
+                source, stream, settings=settings, run_id=context.run_id, now=now, window=window, screen=screen
+            )
         except (SourceError, ConfigError) as error:
             if isinstance(error, SourceError) and error.transient and context.retry_number < MAX_RETRIES:
                 wait = settings.retry_seconds * 2**context.retry_number

@@ -22,10 +22,15 @@ OWNERS = {
     "semantic": ["team:analytics-engineering"],
     "gates": ["team:data-engineering"],
     "published": ["team:customer-experience"],
+    "privacy": ["team:data-engineering"],
 }
 """Asset group to its owners."""
 
 PUBLISHED = dg.AssetKey(["published", "release"])
+RETENTION = dg.AssetKey(["published", "retention"])
+ERASURE = dg.AssetKey(["privacy", "erasure"])
+COMPACTION = dg.AssetKey(["privacy", "compaction"])
+ERASURE_DONE = dg.AssetKey(["privacy", "erasure_done"])
 
 
 def landing_key(source: str, stream: str) -> dg.AssetKey:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import dagster as dg
 
-from orchestration.assets.keys import OWNERS, landing_key
+from orchestration.assets.keys import ERASURE, OWNERS, landing_key
+from orchestration.privacy.suppression import screen_of
 from orchestration.settings import Settings
 from orchestration.sources.config import SourceConfig
 from orchestration.sources.errors import ConfigError, SourceError
@@ -52,6 +53,7 @@ def _stream_asset(
 
     @dg.asset(
         key=landing_key(source.source, stream),
+        deps=[ERASURE],
         group_name="landing",
         owners=OWNERS["landing"],
         kinds={source.type, "parquet"},
@@ -68,7 +70,8 @@ def _stream_asset(
         now = clock()
         record_missed(source.source, stream, settings)
         try:
-            record = extract(source, stream, settings=settings, run_id=context.run_id, now=now)
+            screen = screen_of(settings, source, stream)
+            record = extract(source, stream, settings=settings, run_id=context.run_id, now=now, screen=screen)
         except (SourceError, ConfigError) as error:
             if isinstance(error, SourceError) and error.transient and context.retry_number < MAX_RETRIES:
                 wait = settings.retry_seconds * 2**context.retry_number
@@ -122,7 +125,7 @@ def load_metadata(record: LoadRecord) -> dict[str, dg.MetadataValue]:
     for name in ("load_id", "cursor_from", "cursor_to", "schema_change", "error"):
         if text := getattr(record, name):
             values[name] = dg.MetadataValue.text(text)
-    for name in ("rows_read", "rows_rejected", "bytes_landed"):
+    for name in ("rows_read", "rows_rejected", "rows_suppressed", "bytes_landed"):
         if (number := getattr(record, name)) is not None:
             values[name] = dg.MetadataValue.int(number)
     return values

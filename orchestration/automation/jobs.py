@@ -26,6 +26,21 @@ def nightly_job(settings: Settings) -> UnresolvedAssetJobDefinition:
     )
 
 
+def erase_job(settings: Settings) -> UnresolvedAssetJobDefinition:
+    """A night at once, for whoever asks for an erasure: it honours the request table, and publishes without them."""
+    return dg.define_asset_job(
+        "erase",
+        selection=dg.AssetSelection.all() - dg.AssetSelection.groups(BACKFILL_GROUP),
+        description=(
+            "Carries out the requests below $EXPERIENCE_HOME/privacy/request: takes the persons out of every layer, "
+            "publishes without them, searches every file and writes control.erasure. Every night does it too."
+        ),
+        executor_def=dg.in_process_executor,
+        tags=EXCLUSIVE_TAG,
+        hooks={step_metrics_hook(settings)},
+    )
+
+
 def backfill_jobs(assets: Sequence[dg.AssetsDefinition]) -> list[UnresolvedAssetJobDefinition]:
     """One job for each kind of partition of ``assets``: its runs wait for the night, and the night for them."""
     keys: dict[str, list[dg.AssetKey]] = {}

@@ -10,11 +10,12 @@ Does not belong here: the work itself; a verb parses, calls and prints.
 from collections.abc import Sequence
 from types import ModuleType
 
-from orchestration.commands import backfill, backup, explain, rebuild, runs
+from orchestration.commands import backfill, backup, erase, explain, rebuild, runs
 
 MODULES: Sequence[ModuleType] = (
     backfill,
     backup,
+    erase,
     explain,
     rebuild,
     runs,

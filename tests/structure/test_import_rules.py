@@ -8,6 +8,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 FORBIDDEN = {
     "orchestration/contracts": {
+        "orchestration.privacy",
         "orchestration.sources",
         "orchestration.normalize",
         "orchestration.identity",
@@ -17,6 +18,7 @@ FORBIDDEN = {
         "dagster",
     },
     "orchestration/sources": {
+        "orchestration.privacy",
         "orchestration.normalize",
         "orchestration.identity",
         "orchestration.warehouse",
@@ -25,6 +27,7 @@ FORBIDDEN = {
         "dagster",
     },
     "orchestration/normalize": {
+        "orchestration.privacy",
         "orchestration.sources",
         "orchestration.identity",
         "orchestration.warehouse",
@@ -33,7 +36,13 @@ FORBIDDEN = {
         "data_quality",
         "dagster",
     },
-    "orchestration/identity": {"orchestration.sources", "orchestration.assets", "data_quality", "dagster"},
+    "orchestration/identity": {
+        "orchestration.privacy",
+        "orchestration.sources",
+        "orchestration.assets",
+        "data_quality",
+        "dagster",
+    },
     "orchestration/statistics": {
         "orchestration.sources",
         "orchestration.normalize",
@@ -43,7 +52,7 @@ FORBIDDEN = {
         "data_quality",
         "dagster",
     },
-    "orchestration/warehouse": {"orchestration.assets", "data_quality", "dagster"},
+    "orchestration/warehouse": {"orchestration.privacy", "orchestration.assets", "data_quality", "dagster"},
     "orchestration/report": {
         "orchestration.sources",
         "orchestration.normalize",
@@ -53,6 +62,7 @@ FORBIDDEN = {
         "dagster",
     },
     "orchestration/lineage": {"orchestration.assets", "data_quality", "dagster"},
+    "orchestration/privacy": {"orchestration.assets", "data_quality", "dagster"},
     "orchestration/sample": {"orchestration.assets", "data_quality", "dagster"},
 }
 

@@ -1,0 +1,329 @@
+"""An erasure from its request to its audit row, in steps that a night carries out.
+
+``begin`` comes before anything is extracted: it finds the person, puts their identifiers on the suppression list and
+takes them out of clean tables, identity tables, quarantine and landing, in this order, because what the clean layer
+has to lose is worked out from the landing. The night then does its usual work. ``compact`` writes dbt's two files anew
+before they are published, and ``finish``, behind publishing, removes earlier releases, masks the strings in logs and
+the like, searches every file, and only then puts an audit row in place of the request.
+
+Each step may be killed and repeated; a request stays until the last one is done. Does not belong here: how each layer
+is changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import reduce
+from operator import or_
+
+import polars as pl
+
+from orchestration.contracts import CONTROL, DERIVED
+from orchestration.identity.evidence import NODE
+from orchestration.privacy import requests, search, suppression
+from orchestration.privacy.landed import Mode
+from orchestration.privacy.plan import LoadChange, Plan, Planner, apply_to_clean, masked_rejects
+from orchestration.privacy.requests import ErasureError, Request
+from orchestration.privacy.strings import Strings
+from orchestration.privacy.subject import Subject, find
+from orchestration.pseudonym import pseudonym
+from orchestration.settings import HMAC_KEY_VARIABLE, Settings
+from orchestration.sources.config import SourceConfig
+from orchestration.sources.landing import Landing
+from orchestration.warehouse.clean import CleanStore
+from orchestration.warehouse.compact import compact as compact_file
+from orchestration.warehouse.control import Control
+from orchestration.warehouse.publish import prune, releases
+
+_QUARANTINE = CONTROL["quarantine"].schema
+
+
+@dataclass(frozen=True)
+class Begun:
+    """What ``begin`` did.
+
+    Attributes:
+        request_ids: Requests that are under way.
+        refused: What is wrong with requests that cannot be carried out, a sentence each.
+        counts: Rows that left or changed, by layer.
+    """
+
+    request_ids: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
+    counts: Mapping[str, int] | None = None
+
+
+def key_of(settings: Settings) -> bytes:
+    """The key of pseudonyms.
+
+    Raises:
+        ErasureError: there is none.
+    """
+    if settings.hmac_key is None:
+        raise ErasureError(
+            "an erasure needs a key for pseudonyms, by which a person is known without being named; run "
+            f"'experience init', or set {HMAC_KEY_VARIABLE}, and keep the key"
+        )
+    return settings.hmac_key
+
+
+def preview(settings: Settings, sources: Mapping[str, SourceConfig], request: Request) -> dict[str, int]:
+    """Rows that an erasure would take out or change, by layer; nothing is changed.
+
+    Raises:
+        ErasureError: nobody, or more than one person, is meant.
+    """
+    store = _store(settings)
+    subject = find(store, request)
+    plan = _planner(settings, store, sources).plan(subject, request.mode)
+    return _counts(store, subject, plan, settings)
+
+
+def begin(settings: Settings, sources: Mapping[str, SourceConfig]) -> Begun:
+    """Take the persons whom requests ask for out of everything that a night starts from.
+
+    A request that cannot be carried out as it stands keeps the reason and does not stop the others.
+    """
+    waiting, refused = requests.pending(settings.home)
+    if not waiting:
+        return Begun(refused=tuple(refused))
+    key = key_of(settings)
+    store = _store(settings)
+    done: list[str] = []
+    total: dict[str, int] = {}
+    for waits in waiting:
+        request = waits
+        if request.found is None:
+            try:
+                subject = find(store, request)
+            except ErasureError as error:
+                requests.write(settings.home, replace(request, error=str(error)))
+                refused.append(f"request {request.request_id}: {error}")
+                continue
+            request = replace(request, state="begun", error=None, found=subject.to_json())
+            requests.write(settings.home, request)
+        subject = Subject.from_json(request.found or {})
+        suppression.add(
+            settings.home,
+            subject.identifiers,
+            mode=request.mode,
+            request_id=request.request_id,
+            requested_at=request.requested_at,
+            key=key,
+        )
+        plan = _planner(settings, store, sources).plan(subject, request.mode)
+        counts = _counts(store, subject, plan, settings)
+        counts = {name: max(number, request.counts.get(name, 0)) for name, number in counts.items()}
+        requests.write(settings.home, replace(request, counts=counts))
+        _apply(settings, store, sources, subject, plan)
+        for name, number in counts.items():
+            total[name] = total.get(name, 0) + number
+        done.append(request.request_id)
+    return Begun(tuple(done), tuple(refused), total)
+
+
+def is_under_way(settings: Settings) -> bool:
+    """Whether a request has begun and is not finished."""
+    return bool(_begun(settings))
+
+
+def compact(settings: Settings) -> bool:
+    """Write dbt's two files anew where a request is under way; whether one is."""
+    if not is_under_way(settings):
+        return False
+    compact_file(settings.marts_path, settings)
+    compact_file(settings.warehouse_path, settings, beside={settings.marts_path.stem: settings.marts_path})
+    return True
+
+
+def finish(
+    settings: Settings, sources: Mapping[str, SourceConfig], *, run_id: str, now: datetime
+) -> list[dict[str, int | str]]:
+    """Remove what is left of the persons whose requests are under way, look whether anything is, and say so.
+
+    Args:
+        settings: Where everything lies.
+        sources: Configured sources.
+        run_id: Run that published what is current now.
+        now: When.
+
+    Returns:
+        The audit row of each request.
+
+    Raises:
+        ErasureError: something is left; names the places. The requests stay.
+    """
+    begun = _begun(settings)
+    if not begun:
+        return []
+    key = key_of(settings)
+    store = _store(settings)
+    for manifest in _manifests(settings):
+        Landing(settings.landing_dir).remove_unreferenced(manifest)
+    before = len(releases(settings))
+    prune(settings, 1)
+    removed = before - len(releases(settings))
+    subjects = {request.request_id: Subject.from_json(request.found or {}) for request in begun}
+    strings = reduce(or_, (subject.strings for subject in subjects.values()), Strings())
+    masked, searched, left = 0, 0, []
+    kept = (settings.landing_dir, settings.clean_dir, settings.serving_dir, settings.warehouse_path.parent)
+    for path in search.files(settings, sources):
+        if not any(path.is_relative_to(folder) for folder in kept):
+            masked += search.mask(path, strings)
+    for path in search.files(settings, sources):
+        # The landing is searched row by row, by the plan that finds nothing more to do.
+        if path.is_relative_to(settings.landing_dir) and path.suffix == ".parquet":
+            continue
+        searched += 1
+        if search.holds(path, strings):
+            left.append(str(path.relative_to(settings.home)))
+    planner = _planner(settings, store, sources)
+    for request in begun:
+        plan = planner.plan(subjects[request.request_id], request.mode)
+        left += [str(change.manifest.folder.relative_to(settings.home)) for change in plan.loads if change.numbers]
+        left += [str(change.manifest.folder.relative_to(settings.home)) for change in plan.loads if change.rejects]
+        left += [f"clean/{table}" for table, change in plan.tables.items() if change.rows]
+        if request.mode is Mode.DELETE:
+            left += _identity_left(store, subjects[request.request_id])
+    if left:
+        raise ErasureError(
+            f"request {', '.join(request.request_id for request in begun)} is not done: the person is still found in "
+            f"{', '.join(sorted(set(left))[:10])}. The request stays and the next night tries again; a file that is "
+            "not the warehouse's own has to be removed by hand"
+        )
+    searched += sum(len(manifest.parts) for manifest in _manifests(settings))
+    rows = []
+    for request in begun:
+        row: dict[str, int | str] = {
+            "request_id": request.request_id,
+            "run_id": run_id,
+            "subject_namespace": request.namespace,
+            "subject_hash": pseudonym(request.namespace, request.value, key),
+            "mode": request.mode.value,
+            "files_masked": masked,
+            "releases_removed": removed,
+            "files_searched": searched,
+            **request.counts,
+        }
+        stamped = {
+            **row,
+            "reason": subjects[request.request_id].strings.pattern.sub("[erased]", request.reason or "") or None,
+            "requested_at": request.requested_at,
+            "completed_at": now.astimezone(UTC).replace(tzinfo=None) if now.tzinfo else now,
+        }
+        Control(settings.control_dir).write_erasure(stamped)
+        requests.remove(settings.home, request.request_id)
+        rows.append(row)
+    return rows
+
+
+def _begun(settings: Settings) -> list[Request]:
+    return [request for request in requests.pending(settings.home)[0] if request.found is not None]
+
+
+def _store(settings: Settings) -> CleanStore:
+    return CleanStore(settings.clean_dir, settings.business_timezone)
+
+
+def _planner(settings: Settings, store: CleanStore, sources: Mapping[str, SourceConfig]) -> Planner:
+    return Planner(Landing(settings.landing_dir), store, sources, key_of(settings))
+
+
+def _manifests(settings: Settings):
+    landing = Landing(settings.landing_dir)
+    for folder in sorted(landing.root.glob("*/*/")):
+        yield from landing.manifests(folder.parent.name, folder.name)
+
+
+def _apply(
+    settings: Settings, store: CleanStore, sources: Mapping[str, SourceConfig], subject: Subject, plan: Plan
+) -> None:
+    """Change every layer; the landing last, for the rest is worked out from it."""
+    apply_to_clean(store, plan.tables)
+    for table in ("identity_evidence", "person_record", "person_change"):
+        store.replace(DERIVED[table], _without(store.scan(DERIVED[table]), subject).collect())
+    planner = _planner(settings, store, sources)
+    control = Control(settings.control_dir)
+    landing = Landing(settings.landing_dir)
+    for change in plan.loads:
+        _quarantine(settings, control, planner, change, subject.strings)
+    for change in plan.loads:
+        if change.numbers or change.rejects:
+            landing.replace_rows(
+                change.manifest,
+                change.numbers,
+                change.after.filter(pl.col("_load_row").is_in(change.numbers)),
+                deletions_are_content=change.deletions_are_content,
+                reject=lambda rows: masked_rejects(rows, subject.strings),
+            )
+
+
+def _without(rows: pl.LazyFrame, subject: Subject) -> pl.LazyFrame:
+    """Rows of an identity table that say nothing of the person."""
+    rows = rows.join(subject.nodes().lazy(), on=NODE, how="anti")
+    names = [name for name in rows.collect_schema().names() if name.endswith("person_id")]
+    persons = list(subject.person_ids)
+    return (
+        rows.filter(~pl.any_horizontal(pl.col(name).is_in(persons).fill_null(value=False) for name in names))
+        if names
+        else rows
+    )
+
+
+def _identity_left(store: CleanStore, subject: Subject) -> list[str]:
+    found = []
+    for table in ("identity_evidence", "person_record", "person_change"):
+        rows = store.scan(DERIVED[table])
+        if rows.join(_without(rows, subject), on=DERIVED[table].key, how="anti").head(1).collect().height:
+            found.append(f"clean/{table}")
+    return found
+
+
+def _quarantine(settings: Settings, control: Control, planner: Planner, change: LoadChange, strings: Strings) -> int:
+    """Rejected rows of a load as they are after the change; how many left or changed."""
+    count = 0
+    manifest = change.manifest
+    for path in sorted(settings.control_dir.glob(f"quarantine/*/{manifest.load_id}.parquet")):
+        table = path.parent.name
+        before = pl.read_parquet(path, glob=False).match_to_schema(
+            _QUARANTINE, missing_columns="insert", extra_columns="ignore"
+        )
+        touched = pl.col("load_row").is_in(change.numbers)
+        stays = strings.mask_frame(before.filter(~touched), ["original_value", "row_json", "reason", "source_id"])[0]
+        anew = before.clear()
+        rows = change.after.filter(pl.col("_load_row").is_in(change.numbers))
+        if change.source is not None and rows.height and manifest.stream in change.source.streams:
+            if table in change.source.streams[manifest.stream].tables:
+                anew = planner.normalised(table, change.source, manifest, rows)[1]
+            # Rows that gave way to another of their key are known to the refresh alone.
+            fields = [name for name in rows.columns if not name.startswith("_")]
+            whole = rows.select(load_row="_load_row", whole=pl.struct(fields).struct.json_encode())
+            others = before.filter(touched & (pl.col("reason") == "duplicate_key"))
+            others = others.join(whole, on="load_row").with_columns(row_json="whole").select(before.columns)
+            anew = pl.concat([anew, others])
+        after = pl.concat([stays, anew])
+        if not after.equals(before):
+            count += before.join(after, on=before.columns, how="anti", nulls_equal=True).height
+            control.write_quarantine(table, manifest.load_id, after)
+    return count
+
+
+def _counts(store: CleanStore, subject: Subject, plan: Plan, settings: Settings) -> dict[str, int]:
+    identity = 0
+    for table in ("identity_evidence", "person_record", "person_change"):
+        rows = store.scan(DERIVED[table])
+        lengths = [frame.select(pl.len()).collect().item() for frame in (rows, _without(rows, subject))]
+        identity += lengths[0] - lengths[1]
+    quarantined = 0
+    for change in plan.loads:
+        for path in settings.control_dir.glob(f"quarantine/*/{change.manifest.load_id}.parquet"):
+            rows = pl.scan_parquet(path, glob=False).filter(pl.col("load_row").is_in(change.numbers))
+            quarantined += rows.select(pl.len()).collect().item()
+    return {
+        "landing_rows": plan.rows,
+        "clean_rows": sum(change.rows for change in plan.tables.values()),
+        "identity_rows": identity,
+        "quarantine_rows": quarantined,
+    }

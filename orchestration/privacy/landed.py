@@ -1,0 +1,330 @@
+"""Erasing from landed rows: which rows of a stream are a person's, and what becomes of them.
+
+One transformation serves twice: for rows that are landed already, and for rows that a later extraction brings. Rows
+are compared through the source's own mapping, so it works for whatever source is configured; identifiers are compared
+in their normalised form, and only the fields that hold them are read.
+
+An identifier is a value in a namespace:
+
+====================================  ======================================================================
+``record/<table>/<source>``           a record's ``source_id``
+``customer/<source>``                 what other rows call a customer of that source: its id or external id
+``email``, ``phone``                  a contact, normalised
+``visitor/<source>``                  a cookie; of events without login
+``login/<source>``                    a web user id
+====================================  ======================================================================
+
+Does not belong here: which identifiers a person has (``subject``), and other people's rows that mention the person
+(``strings``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from functools import cached_property
+from typing import Protocol
+
+import polars as pl
+
+from orchestration.contracts import CONTRACTS, Pii
+from orchestration.contracts.mapping import TableMapping
+from orchestration.normalize.table import LOAD_ROW, NormaliseContext, read_columns, source_fields
+from orchestration.pseudonym import pseudonyms
+from orchestration.sources.config import SourceConfig
+from orchestration.sources.landing import META_SCHEMA
+
+_IDENTIFYING = {Pii.DIRECT, Pii.FREE_TEXT, Pii.PSEUDONYM}
+_MEASURED = {"nps", "csat", "ces", "rating", "choice"}
+"""Metrics of questions whose answers say nothing about who gave them."""
+_PARENTS = {"answer": ("response", "response_id"), "ticket_event": ("ticket", "ticket_id")}
+"""Tables whose rows belong to a record of another table of the same source, and the column that names it."""
+_REFERRING = ("customer_source", "customer_id", "email", "phone", "external_id", "anonymous_id", "user_id")
+_TOKEN_LENGTH = 24
+
+
+class Mode(StrEnum):
+    """What becomes of a person's rows."""
+
+    DELETE = "delete"
+    """They leave."""
+    ANONYMISE = "anonymise"
+    """They stay, without the cells that say whose they are; customer records leave."""
+
+
+class Matcher(Protocol):
+    """Knows the identifiers of persons."""
+
+    def hits(self, namespace: str, values: pl.Series) -> pl.Series:
+        """Which of ``values`` (text, normalised) are known in ``namespace``; False for null."""
+
+
+@dataclass(frozen=True)
+class PlainMatcher:
+    """Identifiers as they are.
+
+    Attributes:
+        identifiers: Values by namespace.
+    """
+
+    identifiers: Mapping[str, frozenset[str]]
+
+    def hits(self, namespace: str, values: pl.Series) -> pl.Series:
+        """See ``Matcher``."""
+        known = self.identifiers.get(namespace)
+        return values.is_in(list(known)).fill_null(value=False) if known else _nothing(values)
+
+
+@dataclass(frozen=True)
+class HashedMatcher:
+    """Identifiers as pseudonyms.
+
+    Attributes:
+        hashes: Pseudonyms by namespace.
+        key: Key of the pseudonyms.
+    """
+
+    hashes: Mapping[str, frozenset[str]]
+    key: bytes
+
+    def hits(self, namespace: str, values: pl.Series) -> pl.Series:
+        """See ``Matcher``."""
+        known = self.hashes.get(namespace)
+        if not known:
+            return _nothing(values)
+        return pseudonyms(namespace, values, self.key).is_in(list(known)).fill_null(value=False)
+
+
+def _nothing(values: pl.Series) -> pl.Series:
+    return pl.repeat(False, len(values), dtype=pl.Boolean, eager=True)
+
+
+class Screen:
+    """Erases persons from rows of one stream.
+
+    Args:
+        source: The source.
+        stream: Name of one of its streams.
+        matcher: Whom.
+        mode: How.
+        key: Key of the pseudonyms that stand for parts of a row's key when it is anonymised.
+    """
+
+    def __init__(self, source: SourceConfig, stream: str, matcher: Matcher, mode: Mode, key: bytes) -> None:
+        self.source = source
+        self.stream = stream
+        self.config = source.streams[stream]
+        self.matcher = matcher
+        self.mode = mode
+        self.key = key
+
+    @cached_property
+    def fields(self) -> set[str] | None:
+        """Source fields that ``hits`` needs; None for all of them."""
+        found: set[str] = set()
+        for table, mapping in self.config.tables.items():
+            needed = source_fields(mapping, self._context(), _columns(table))
+            if needed is None:
+                return None
+            found |= needed
+        return found
+
+    def hits(self, rows: pl.DataFrame) -> pl.Series:
+        """Which rows are a person's.
+
+        Args:
+            rows: Landed rows; of the source's fields those of ``fields`` are enough.
+        """
+        found = _nothing(rows.to_series() if rows.width else pl.Series([]))
+        if LOAD_ROW not in rows.columns:
+            rows = rows.with_row_index(LOAD_ROW)
+        for table, mapping in self.config.tables.items():
+            read = self._read(table, mapping, rows)
+            found |= self._table_hits(table, read)
+        return found
+
+    def apply(self, rows: pl.DataFrame, hits: pl.Series | None = None) -> pl.DataFrame:
+        """``rows`` without the persons; equal to ``rows`` where none is in there.
+
+        Args:
+            rows: Landed rows.
+            hits: What ``hits`` gave, if it is known.
+        """
+        if rows.is_empty():
+            return rows
+        hits = self.hits(rows) if hits is None else hits
+        if not hits.any():
+            return rows
+        if self.mode is Mode.DELETE:
+            return rows.filter(~hits)
+        others = rows.with_row_index("__position")
+        theirs = self._anonymised(rows.filter(hits), others.filter(hits)["__position"])
+        return pl.concat([others.filter(~hits), theirs]).sort("__position").drop("__position")
+
+    def _table_hits(self, table: str, read: pl.DataFrame) -> pl.Series:
+        hits, source = self.matcher.hits, self.source.source
+        record = hits(f"record/{table}/{source}", read["source_id"])
+        if table == "customer":
+            record |= hits(f"customer/{source}", read["source_id"])
+        found = record & read["is_of_table"]
+        if table in _PARENTS:
+            parent, column = _PARENTS[table]
+            found |= hits(f"record/{parent}/{source}", read[column])
+        for name in ("email", "phone"):
+            if name in read.columns:
+                found |= hits(name, read[name])
+        if "external_id" in read.columns:
+            found |= hits(f"customer/{source}", read["external_id"])
+        if "customer_id" in read.columns:
+            owner = read["customer_source"].fill_null(source)
+            for name in owner.unique().to_list():
+                found |= hits(f"customer/{name}", read["customer_id"]) & (owner == name)
+        if "parent_id" in read.columns:
+            for parent in read["parent_table"].drop_nulls().unique().to_list():
+                is_parent = (read["parent_table"] == parent).fill_null(value=False)
+                found |= hits(f"record/{parent}/{source}", read["parent_id"]) & is_parent
+        if "user_id" in read.columns:
+            found |= hits(f"login/{source}", read["user_id"])
+            found |= hits(f"visitor/{source}", read["anonymous_id"]) & read["user_id"].is_null()
+        return found
+
+    def keys(self, table: str, rows: pl.DataFrame) -> pl.Series:
+        """``source_id`` of landed rows in one of the stream's tables, without the question of a wide stream."""
+        mapping = self.config.tables[table]
+        read = read_columns(CONTRACTS[table], _numbered(rows).lazy(), mapping, self._context(), ())
+        return read.select("source_id").collect().to_series()
+
+    def key_fields(self, table: str) -> set[str] | None:
+        """Source fields that ``keys`` needs; None where the key says nothing about other versions of a row."""
+        key = self.config.tables[table].primary_key or self.config.primary_key
+        return set(key) if isinstance(key, list) else None
+
+    def _read(self, table: str, mapping: TableMapping, rows: pl.DataFrame) -> pl.DataFrame:
+        columns = _columns(table)
+        return read_columns(CONTRACTS[table], rows.lazy(), mapping, self._context(), columns).collect()
+
+    def _context(self) -> NormaliseContext:
+        return NormaliseContext(
+            source=self.source.source,
+            stream=self.stream,
+            load_id="",
+            extracted_at=datetime.min,
+            timezone=self.source.timezone,
+            primary_key=self.config.primary_key,
+        )
+
+    def _anonymised(self, rows: pl.DataFrame, positions: pl.Series) -> pl.DataFrame:
+        """Rows of persons without what identifies, and without customer records."""
+        rows = rows.insert_column(0, positions)
+        numbered = rows if LOAD_ROW in rows.columns else rows.with_row_index(LOAD_ROW)
+        member = {
+            table: self._read(table, mapping, numbered)["is_of_table"] for table, mapping in self.config.tables.items()
+        }
+        names = [name for name in rows.columns if name not in META_SCHEMA and name != "__position"]
+        key = self._key_fields()
+        kept = key | self._technical_fields()
+        mapped = {table: _mapped_fields(mapping) for table, mapping in self.config.tables.items()}
+        free = set(names) - kept - set().union(*mapped.values())
+        blank = {name: pl.repeat(True, rows.height, eager=True) for name in free}
+        for table, mapping in self.config.tables.items():
+            for name, is_telling in self._identifying(table, mapping, rows).items():
+                if name in names and (name in key or name not in kept):
+                    blank[name] = blank.get(name, _nothing(positions)) | (is_telling & member[table])
+        changed = []
+        for name, is_blank in blank.items():
+            # A part of the key cannot be blank: what stands for it says nothing to whoever lacks the key.
+            token = pseudonyms(f"key/{self.source.source}/{self.stream}", rows[name], self.key) if name in key else None
+            instead = (
+                pl.lit(None, dtype=pl.String)
+                if token is None
+                else pl.when(rows[name].str.starts_with("erased-"))
+                .then(pl.col(name))
+                .otherwise(pl.lit("erased-") + token.str.head(_TOKEN_LENGTH))
+            )
+            changed.append(pl.when(is_blank).then(instead).otherwise(pl.col(name)).alias(name))
+        is_customer = member.get("customer", _nothing(positions))
+        return rows.with_columns(changed).filter(~is_customer)
+
+    def _identifying(self, table: str, mapping: TableMapping, rows: pl.DataFrame) -> dict[str, pl.Series]:
+        """Source fields of a table that may say who the person is, and on which rows."""
+        always = pl.repeat(True, rows.height, eager=True)
+        contract = CONTRACTS[table]
+        found: dict[str, pl.Series] = {}
+        for name, entry in mapping.fields.items():
+            if contract.column(name).pii in _IDENTIFYING:
+                is_answer = (table, name) == ("answer", "value_text")
+                measured = self._measured_rows(mapping, rows) if is_answer else ~always
+                for field in entry.source_fields:
+                    found[field] = ~measured & ~(_is_score(rows, field) & is_answer)
+        for question, fields in mapping.questions.items():
+            if question not in self._measured(mapping.survey):
+                for field in [fields] if isinstance(fields, str) else fields:
+                    found[field] = ~_is_score(rows, field)
+        return found | dict.fromkeys(mapping.texts.values(), always)
+
+    def _measured(self, survey: str | None) -> set[str]:
+        surveys = self.source.surveys
+        chosen = [surveys[survey]] if survey in surveys else list(surveys.values())
+        return {name for entry in chosen for name, item in entry.questions.items() if item.metric in _MEASURED}
+
+    def _measured_rows(self, mapping: TableMapping, rows: pl.DataFrame) -> pl.Series:
+        read = read_columns(
+            CONTRACTS["answer"], _numbered(rows).lazy(), mapping, self._context(), ("question_id",)
+        ).collect()
+        return read["question_id"].is_in(list(self._measured(mapping.survey))).fill_null(value=False)
+
+    def _key_fields(self) -> set[str]:
+        keys = [mapping.primary_key or self.config.primary_key for mapping in self.config.tables.values()]
+        keys.append(self.config.primary_key)
+        return {name for key in keys if isinstance(key, list) for name in key}
+
+    def _technical_fields(self) -> set[str]:
+        """Fields that say how a row is read and not whose it is."""
+        found = {name for mapping in self.config.tables.values() for name in mapping.where}
+        if self.config.cursor:
+            found.add(self.config.cursor.field)
+        if self.config.deletes.field:
+            found.add(self.config.deletes.field)
+        return found
+
+
+def screens(
+    source: SourceConfig, stream: str, matchers: Mapping[Mode, Matcher], key: bytes
+) -> Callable[[pl.DataFrame], pl.DataFrame]:
+    """One function that applies a screen for each mode; deletion first."""
+    chosen = [Screen(source, stream, matchers[mode], mode, key) for mode in Mode if mode in matchers]
+
+    def apply(rows: pl.DataFrame) -> pl.DataFrame:
+        for screen in chosen:
+            rows = screen.apply(rows)
+        return rows
+
+    return apply
+
+
+def _is_score(rows: pl.DataFrame, field: str) -> pl.Series:
+    """Cells that hold a number too short to be somebody's."""
+    if field not in rows.columns:
+        return pl.repeat(False, rows.height, dtype=pl.Boolean, eager=True)
+    return rows[field].str.strip_chars().str.contains(r"^\d{1,3}$").fill_null(value=False)
+
+
+def _numbered(rows: pl.DataFrame) -> pl.DataFrame:
+    return rows if LOAD_ROW in rows.columns else rows.with_row_index(LOAD_ROW)
+
+
+def _columns(table: str) -> list[str]:
+    """Columns of a table that may hold an identifier."""
+    schema = CONTRACTS[table].schema
+    own = [name for name in _REFERRING if name in schema]
+    own += [name for name in ("parent_table", "parent_id") if name in schema]
+    return own + ([_PARENTS[table][1]] if table in _PARENTS else [])
+
+
+def _mapped_fields(mapping: TableMapping) -> set[str]:
+    fields = {name for entry in mapping.fields.values() for name in entry.source_fields}
+    for source in mapping.questions.values():
+        fields |= {source} if isinstance(source, str) else set(source)
+    return fields | set(mapping.texts.values()) | set(mapping.attributes)

@@ -1,0 +1,311 @@
+"""What an erasure changes: rows of the landing, and with them rows of the clean layer. Nothing is written here.
+
+Only the columns that may hold an identifier are read of every load; of rows that are touched, and of other versions of
+the same records, everything. The clean layer then follows from the rows: what the touched keys are after the erasure
+is what their remaining versions in the landing give, so that it equals a rebuild.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from orchestration.contracts import CONTRACTS, Contract
+from orchestration.normalize.deduplicate import latest_versions
+from orchestration.normalize.table import NormaliseContext, normalise
+from orchestration.privacy.landed import Mode, PlainMatcher, Screen
+from orchestration.privacy.strings import Strings
+from orchestration.privacy.subject import Subject
+from orchestration.sources.config import SourceConfig
+from orchestration.sources.landing import META_SCHEMA, Landing, Manifest
+from orchestration.warehouse.clean import CleanStore
+
+_NUMBER = "_load_row"
+
+
+@dataclass
+class LoadChange:
+    """Rows of one load.
+
+    Attributes:
+        manifest: The load.
+        source: Its source; None where it is configured no more.
+        before: Rows that change, as they are, and unchanged versions of the same records.
+        after: What stands in their place.
+        rejects: Rows that could not be landed and mention the person.
+    """
+
+    manifest: Manifest
+    source: SourceConfig | None
+    before: pl.DataFrame
+    after: pl.DataFrame
+    rejects: int = 0
+
+    @property
+    def numbers(self) -> list[int]:
+        """Rows that change or leave."""
+        same = self.before.join(self.after, on=self.before.columns, how="anti", nulls_equal=True)
+        return same[_NUMBER].sort().to_list()
+
+    @property
+    def deletions_are_content(self) -> bool:
+        """Whether rows that say that a key is gone came from the source itself."""
+        if self.source is None or self.manifest.stream not in self.source.streams:
+            return True
+        return self.source.streams[self.manifest.stream].deletes.strategy != "key_scan"
+
+
+@dataclass
+class TableChange:
+    """Rows of one clean table.
+
+    Attributes:
+        keys: Keys that are made anew.
+        partitions: Partitions that may hold them, by file name without suffix.
+        after: What the keys are then, one row each; keys that are missing are gone.
+        rows: Keys that are another than before, or gone.
+    """
+
+    keys: pl.DataFrame
+    partitions: set[str]
+    after: pl.DataFrame
+    rows: int
+
+    def joined(self, other: TableChange) -> TableChange:
+        """Both, of different sources."""
+        return TableChange(
+            pl.concat([self.keys, other.keys]),
+            self.partitions | other.partitions,
+            pl.concat([self.after, other.after]),
+            self.rows + other.rows,
+        )
+
+
+@dataclass
+class Plan:
+    """Everything that changes in landing and clean layer.
+
+    Attributes:
+        loads: Loads that change, or hold other versions of records that do.
+        tables: Clean tables that change.
+    """
+
+    loads: list[LoadChange] = field(default_factory=list)
+    tables: dict[str, TableChange] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> int:
+        """Landed rows that change or leave."""
+        return sum(len(load.numbers) + load.rejects for load in self.loads)
+
+
+class Planner:
+    """Works out a plan.
+
+    Args:
+        landing: The landing.
+        store: The clean layer.
+        sources: Configured sources, by name.
+        key: Key of the pseudonyms.
+    """
+
+    def __init__(self, landing: Landing, store: CleanStore, sources: Mapping[str, SourceConfig], key: bytes) -> None:
+        self.landing = landing
+        self.store = store
+        self.sources = sources
+        self.key = key
+
+    def plan(self, subject: Subject, mode: Mode) -> Plan:
+        """What changes when ``subject`` is erased."""
+        found = Plan()
+        matcher = PlainMatcher(subject.by_namespace())
+        for name, streams in self._landed().items():
+            source = self.sources.get(name)
+            screens = {
+                stream: Screen(source, stream, matcher, mode, self.key)
+                for stream in streams
+                if source is not None and stream in source.streams
+            }
+            loads = {
+                manifest.load_id: change
+                for stream in streams
+                for manifest in self.landing.manifests(name, stream)
+                if (change := self._load(manifest, source, screens.get(stream), subject.strings)) is not None
+            }
+            if source is not None and any(change.before.height for change in loads.values()):
+                self._add_versions(source, screens, loads, subject)
+                self._add_tables(found, source, loads)
+            found.loads += [loads[load] for load in sorted(loads)]
+        return found
+
+    def _landed(self) -> dict[str, list[str]]:
+        """Streams that the landing holds, by source; those configured no more too."""
+        found: dict[str, list[str]] = {}
+        for folder in sorted(self.landing.root.glob("*/*/")):
+            found.setdefault(folder.parent.name, []).append(folder.name)
+        return found
+
+    def _load(
+        self, manifest: Manifest, source: SourceConfig | None, screen: Screen | None, strings: Strings
+    ) -> LoadChange | None:
+        rows = self.landing.scan(manifest)
+        numbers: set[int] = set()
+        if screen is not None and manifest.parts:
+            needed = manifest.columns if screen.fields is None else [n for n in manifest.columns if n in screen.fields]
+            key_rows = rows.select(*needed, *META_SCHEMA).collect()
+            numbers = set(key_rows.filter(screen.hits(key_rows))[_NUMBER])
+        texts = [*manifest.columns, "_file"]
+        mentions = rows.filter(strings.candidates(texts)).collect() if strings else rows.head(0).collect()
+        masked = strings.mask_frame(mentions)[0]
+        numbers |= set(mentions.join(masked, on=mentions.columns, how="anti", nulls_equal=True)[_NUMBER])
+        rejects = int(_mentioned(self.landing.rejects(manifest).collect(), strings).sum()) if manifest.rejects else 0
+        if not numbers and not rejects:
+            return None
+        before = rows.filter(pl.col(_NUMBER).is_in(list(numbers))).collect()
+        after = before if screen is None else screen.apply(before)
+        return LoadChange(manifest, source, before, strings.mask_frame(after)[0], rejects)
+
+    def _add_versions(
+        self, source: SourceConfig, screens: Mapping[str, Screen], loads: dict[str, LoadChange], subject: Subject
+    ) -> None:
+        """Other versions of the touched records: their landed rows, which stay as they are."""
+        known = subject.by_namespace()
+        for table in {table for screen in screens.values() for table in screen.config.tables}:
+            touched: set[str] = set()
+            for change in loads.values():
+                screen = screens.get(change.manifest.stream)
+                if screen is not None and table in screen.config.tables and screen.key_fields(table) is not None:
+                    keys = set(screen.keys(table, change.before).drop_nulls())
+                    # Every version of a record that is the person's own was found by its key already.
+                    own = {
+                        key
+                        for other in screen.config.tables
+                        if screen.key_fields(other) == screen.key_fields(table)
+                        for key in known.get(f"record/{other}/{source.source}", ())
+                    }
+                    touched |= keys - own
+            if not touched:
+                continue
+            for stream, screen in screens.items():
+                if table not in screen.config.tables or (fields := screen.key_fields(table)) is None:
+                    continue
+                for manifest in self.landing.manifests(source.source, stream):
+                    if not fields <= set(manifest.columns):
+                        continue
+                    rows = self.landing.scan(manifest)
+                    key_rows = rows.select(*fields, *META_SCHEMA).collect()
+                    is_version = screen.keys(table, key_rows).is_in(list(touched)).fill_null(value=False)
+                    known_change = loads.get(manifest.load_id)
+                    have = set() if known_change is None else set(known_change.before[_NUMBER])
+                    more = set(key_rows.filter(is_version)[_NUMBER]) - have
+                    if more:
+                        others = rows.filter(pl.col(_NUMBER).is_in(list(more))).collect()
+                        if known_change is None:
+                            loads[manifest.load_id] = LoadChange(manifest, source, others, others)
+                        else:
+                            known_change.before = pl.concat([known_change.before, others])
+                            known_change.after = pl.concat([known_change.after, others])
+
+    def _add_tables(self, found: Plan, source: SourceConfig, loads: Mapping[str, LoadChange]) -> None:
+        questions = self.store.scan(CONTRACTS["question"]).filter(pl.col("source") == source.source).collect()
+        parts: dict[str, list[tuple[pl.DataFrame, pl.DataFrame]]] = {}
+        for change in loads.values():
+            config = source.streams.get(change.manifest.stream)
+            if config is None or change.before.is_empty():
+                continue
+            for table in config.tables:
+                before, after = (
+                    self.normalised(table, source, change.manifest, rows, questions)[0]
+                    for rows in (change.before, change.after)
+                )
+                parts.setdefault(table, []).append((before, after))
+        for table, frames in parts.items():
+            contract = CONTRACTS[table]
+            before = pl.concat([frame for frame, _ in frames])
+            if before.is_empty():
+                continue
+            after = latest_versions(contract, pl.concat([frame for _, frame in frames]).lazy()).collect()
+            latest = latest_versions(contract, before.lazy()).collect()
+            made = TableChange(
+                keys=before.select(contract.key).unique(),
+                partitions=self._partitions(table, before),
+                after=after,
+                rows=latest.join(after, on=[*contract.key, "row_hash"], how="anti").height,
+            )
+            found.tables[table] = made if table not in found.tables else found.tables[table].joined(made)
+
+    def normalised(
+        self,
+        table: str,
+        source: SourceConfig,
+        manifest: Manifest,
+        rows: pl.DataFrame,
+        questions: pl.DataFrame | None = None,
+    ) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Rows and rejects that landed rows of a load give in a table."""
+        config = source.streams[manifest.stream]
+        if questions is None:
+            questions = self.store.scan(CONTRACTS["question"]).filter(pl.col("source") == source.source).collect()
+        context = NormaliseContext(
+            source=source.source,
+            stream=manifest.stream,
+            load_id=manifest.load_id,
+            extracted_at=manifest.extracted_at,
+            timezone=source.timezone,
+            primary_key=config.primary_key,
+            questions=questions if table == "answer" else None,
+        )
+        return normalise(CONTRACTS[table], rows.lazy(), config.tables[table], context).collect()
+
+    def _partitions(self, table: str, rows: pl.DataFrame) -> set[str]:
+        contract = CONTRACTS[table]
+        numbers = self.store.with_partition(contract, rows)["_partition"].unique().to_list()
+        return {self.store.partition_name(contract, number) for number in numbers}
+
+
+def apply_to_clean(store: CleanStore, tables: Mapping[str, TableChange]) -> None:
+    """Make the touched keys of clean tables anew; may be repeated at any point."""
+    for table, change in tables.items():
+        contract = CONTRACTS[table]
+        after = store.with_partition(contract, change.after)
+        used: set[int] = set()
+
+        def anew(
+            rows: pl.DataFrame,
+            contract: Contract = contract,
+            after: pl.DataFrame = after,
+            keys: pl.DataFrame = change.keys,
+            used: set[int] = used,
+        ) -> pl.DataFrame:
+            number = store.with_partition(contract, rows.head(1))["_partition"].item()
+            used.add(number)
+            ours = after.filter(pl.col("_partition") == number).select(rows.columns)
+            return pl.concat([rows.join(keys, on=contract.key, how="anti"), ours])
+
+        store.rewrite(contract, anew, change.partitions)
+        rest = after.filter(~pl.col("_partition").is_in(list(used))).select(list(contract.schema))
+        if rest.height:
+            store.merge(contract, rest)
+
+
+def _mentioned(rejects: pl.DataFrame, strings: Strings) -> pl.Series:
+    texts = ["text", "reason"]
+    maybe = (
+        rejects.with_row_index("n").filter(strings.candidates(texts))
+        if strings
+        else rejects.with_row_index("n").head(0)
+    )
+    hits = [
+        number
+        for number, text, reason in maybe.select("n", "text", "reason").iter_rows()
+        if strings.found(text or "") or strings.found(reason or "")
+    ]
+    return pl.int_range(rejects.height, eager=True).is_in(hits)
+
+
+def masked_rejects(rejects: pl.DataFrame, strings: Strings) -> pl.DataFrame:
+    """Rows that could not be landed, without the text of those that mention the person."""
+    hits = _mentioned(rejects, strings)
+    return strings.mask_frame(rejects.with_columns(pl.when(hits).then(None).otherwise(pl.col("text")).alias("text")))[0]

@@ -1,0 +1,143 @@
+"""The strings that give a person away, and masking them where they stand in other texts.
+
+What is looked for: e-mail addresses, phone numbers however they are grouped, ids that are telling (at least six
+characters with a digit), names and own words that nobody else has. A short id such as ``c3`` or ``17`` says nothing on
+its own and stands in every other hash and date: it leaves with the columns that are mapped as ids and is not looked
+for in texts.
+
+A hit is bounded: ``li@example.com`` is not found in ``mali@example.com`` nor ``13800000003`` in a longer number.
+
+Does not belong here: which strings a person has (``subject``), which files are searched (``search``).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import cached_property
+from urllib.parse import quote
+
+import polars as pl
+
+ERASED = "[erased]"
+_TELLING_LENGTH = 6
+_WORDS_LENGTH = 12
+_SEPARATORS = r"[\s().\-]{0,3}"
+_CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
+
+
+def is_telling_id(value: str) -> bool:
+    """Whether an id gives somebody away wherever it stands."""
+    return len(value) >= _TELLING_LENGTH and any(letter.isdigit() for letter in value)
+
+
+def is_telling_text(value: str) -> bool:
+    """Whether a name or own words are long enough not to be met by chance; a CJK character counts fourfold."""
+    return len(value) + 3 * len(_CJK.findall(value)) >= _WORDS_LENGTH
+
+
+@dataclass(frozen=True)
+class Strings:
+    """What is looked for.
+
+    Attributes:
+        contacts: E-mail addresses and telling ids; a whole word, any case for addresses.
+        digits: Phone numbers as digits alone, with or without country code; separators may stand between.
+        texts: Names and own words, as they are.
+    """
+
+    contacts: tuple[str, ...] = ()
+    digits: tuple[str, ...] = ()
+    texts: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.contacts or self.digits or self.texts)
+
+    @classmethod
+    def of(
+        cls, *, contacts: Collection[str] = (), digits: Collection[str] = (), texts: Collection[str] = ()
+    ) -> Strings:
+        """Sorted and without repetition."""
+        return cls(
+            *(tuple(sorted(set(values), key=lambda text: (-len(text), text))) for values in (contacts, digits, texts))
+        )
+
+    def __or__(self, other: Strings) -> Strings:
+        return Strings.of(
+            contacts=(*self.contacts, *other.contacts),
+            digits=(*self.digits, *other.digits),
+            texts=(*self.texts, *other.texts),
+        )
+
+    @cached_property
+    def needles(self) -> list[str]:
+        """Short literal texts, in lower case, one of which stands in every text that holds a hit."""
+        plain = [form for text in (*self.contacts, *self.texts) for form in _forms(text)]
+        return sorted({text.lower() for text in plain} | {number[-4:] for number in self.digits})
+
+    @cached_property
+    def pattern(self) -> re.Pattern[str]:
+        """Matches a hit within a text."""
+        parts = [
+            rf"(?<![A-Za-z0-9_+.\-]){re.escape(form)}(?![A-Za-z0-9_]|[.\-][A-Za-z0-9])"
+            for text in self.contacts
+            for form in _forms(text)
+        ]
+        parts += [re.escape(form) for text in self.texts for form in _forms(text)]
+        parts += [rf"(?<!\d)\+?(?:00)?{_SEPARATORS.join(number)}(?!\d)" for number in self.digits]
+        return re.compile("|".join(parts) if parts else r"(?!)", re.IGNORECASE)
+
+    @cached_property
+    def bytes_pattern(self) -> re.Pattern[bytes]:
+        """``pattern`` over UTF-8."""
+        return re.compile(self.pattern.pattern.encode(), re.IGNORECASE)
+
+    def found(self, text: str) -> bool:
+        """Whether a text holds a hit."""
+        return self.pattern.search(text) is not None
+
+    def masked(self, text: str) -> str | None:
+        """A text without hits; null where it is nothing but one."""
+        if (whole := self.pattern.fullmatch(text.strip())) and whole:
+            return None
+        return self.pattern.sub(ERASED, text)
+
+    def masked_bytes(self, content: bytes) -> bytes:
+        """Bytes of the same length with stars in place of hits: no offset within a file moves."""
+        return self.bytes_pattern.sub(lambda hit: b"*" * len(hit.group()), content)
+
+    def candidates(self, names: Collection[str]) -> pl.Expr:
+        """Rows of which one of the text columns ``names`` may hold a hit; quick, and never misses one."""
+        hits = [pl.col(name).str.contains_any(self.needles, ascii_case_insensitive=True) for name in names]
+        return pl.any_horizontal(hits).fill_null(value=False) if hits and self.needles else pl.lit(value=False)
+
+    def mask_frame(self, frame: pl.DataFrame, columns: Collection[str] | None = None) -> tuple[pl.DataFrame, int]:
+        """Mask the text cells of a frame.
+
+        Args:
+            frame: Any frame.
+            columns: Columns to look at; default every text column.
+
+        Returns:
+            The frame, and how many cells changed.
+        """
+        names = [
+            name for name, kind in frame.schema.items() if kind == pl.String and (columns is None or name in columns)
+        ]
+        cells, changed = 0, []
+        for name in names:
+            hit = frame.filter(self.candidates([name]))[name]
+            new = {text: self.masked(text) for text in hit.unique().to_list() if self.found(text)}
+            if new:
+                cells += int(hit.is_in(list(new)).sum())
+                old = pl.Series(list(new), dtype=pl.String)
+                values = pl.Series(list(new.values()), dtype=pl.String)
+                changed.append(frame[name].replace_strict(old, values, default=frame[name], return_dtype=pl.String))
+        return frame.with_columns(changed), cells
+
+
+def _forms(text: str) -> list[str]:
+    """A text as it is, as JSON escapes it, and as an address (URL) does."""
+    return list(dict.fromkeys([text, json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1], quote(text)]))
