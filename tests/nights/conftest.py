@@ -301,11 +301,12 @@ class Bench:
                 *landed.resolve(build_definitions(settings).resolve_asset_graph())
             )
         before = dict(os.environ)
-        invoke = dbt_layer._invoke
+        invoke, forget = dbt_layer._invoke, dbt_layer._forget_touched
         if isinstance(until, list | tuple):
             models = [f"+{name}" for name in until]
             narrow = ["build", "--select", *models, "--exclude-resource-type", "unit_test", "test"]
             dbt_layer._invoke = lambda settings, _, *more: invoke(settings, narrow, *more)
+            dbt_layer._forget_touched = lambda settings: None
         try:
             graph, name = build_definitions(settings, clock=lambda: now), "nightly"
             if selection is not None:
@@ -318,7 +319,7 @@ class Bench:
                 run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
             )
         finally:
-            dbt_layer._invoke = invoke
+            dbt_layer._invoke, dbt_layer._forget_touched = invoke, forget
             os.environ.clear()
             os.environ.update(before)
         summary = Summary(result, settings)
