@@ -50,8 +50,9 @@ class Expectation:
         kwargs: Its arguments, without ``mostly``.
         failing: SQL condition that holds for a failing row, or None where rows cannot be named.
         rows: SQL query of the failing rows for ``UnexpectedRowsExpectation``, or None. What it selects appears in
-            the detail of a result: keys and counts, never a person's values. ``{text_columns}`` stands for the
-            list of the table's text columns.
+            the detail of a result: keys and counts, never a person's values. ``{text_values}`` stands for
+            a query of the table's texts: ``column_name``, ``value`` and how often, ``n``; surrogate keys and hashes,
+            which are digests, are left out.
     """
 
     type: str

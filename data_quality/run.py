@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from data_quality.personal_data import NAME
 from data_quality.rules import Rule, literal, quote
+from data_quality.suites.personal_data import PERSONAL_VALUES, personal_columns
 from orchestration.contracts import CONTRACTS, CONTROL, Pii
 
 if TYPE_CHECKING:
@@ -28,6 +30,8 @@ RESULT_SCHEMA: dict[str, pl.DataType] = CONTROL["check_result"].schema
 SAMPLE_SIZE = 20
 """Keys of failing rows that a result names."""
 PUBLISHED_PREFIX = "published__"
+FURTHER = "*"
+"""Name of a file of personal values that is no table of the clean layer."""
 RUN_TABLE = "gate_run"
 """Table that rules may read: one row with ``run_id``, ``built_by`` (the run that built the marts) and ``now`` (UTC)."""
 _MESSAGE_LENGTH = 500
@@ -42,6 +46,8 @@ class Tables:
         optional: Table to a glob that may match nothing yet; then it is an empty table of its control contract.
         frames: Table to a frame in memory.
         database: A DuckDB file whose tables in schema ``main`` are read under their own names, read-only.
+        personal: Table of the clean layer to a glob; the direct identifiers in them become the table
+            ``personal_value``. A name ``*`` stands for a file of ``kind`` and ``value`` besides.
         published: The DuckDB file published now; its tables are read with the prefix ``published__``. None, or a
             path where nothing lies yet, stands for empty tables.
     """
@@ -51,6 +57,7 @@ class Tables:
     frames: Mapping[str, pl.DataFrame] = field(default_factory=dict)
     database: Path | None = None
     published: Path | None = None
+    personal: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def landing(cls, control_dir: Path, manifests: pl.DataFrame) -> Tables:
@@ -75,9 +82,25 @@ class Tables:
         )
 
     @classmethod
-    def marts(cls, marts_path: Path, published_path: Path | None) -> Tables:
-        """Tables of the marts gate: what dbt built, and what is published now."""
-        return cls(database=marts_path, published=published_path)
+    def marts(
+        cls,
+        marts_path: Path,
+        published_path: Path | None,
+        clean_dir: Path | None = None,
+        known_persons: Path | None = None,
+    ) -> Tables:
+        """Tables of the marts gate: what dbt built, what is published now, and the persons who must not be in it.
+
+        Args:
+            marts_path: The DuckDB file that dbt wrote.
+            published_path: The one that is published now.
+            clean_dir: Root of the clean layer, whose direct identifiers are looked for.
+            known_persons: A Parquet file of further values (``kind``, ``value``), where there is one.
+        """
+        personal = {} if clean_dir is None else {name: f"{clean_dir}/{name}/*.parquet" for name in personal_columns()}
+        if known_persons is not None and known_persons.is_file():
+            personal[FURTHER] = str(known_persons)
+        return cls(database=marts_path, published=published_path, personal=personal)
 
 
 def run_rules(
@@ -176,6 +199,7 @@ def _open(session: Session, tables: Tables, run_id: str, built_by: str, now: dat
             problems[name] = f"{pattern} cannot be read: {_message(error)}"
     for name, frame in tables.frames.items():
         session.register(name, frame)
+    _personal(session, tables.personal)
     if tables.database is not None:
         try:
             names = _attach(session, tables.database, "gated", "")
@@ -184,6 +208,24 @@ def _open(session: Session, tables: Tables, run_id: str, built_by: str, now: dat
         else:
             problems |= _published(session, tables.published, names)
     return problems
+
+
+def _personal(session: Session, globs: Mapping[str, str]) -> None:
+    """Every direct identifier once, in lower case; a mobile number also without its country code."""
+    found = ["SELECT '' AS kind, '' AS value WHERE false"]
+    for table, pattern in globs.items():
+        origin = f"read_parquet({literal(pattern)}, hive_partitioning = false)"
+        if table == FURTHER:
+            found.append(f"SELECT kind, value FROM {origin}")
+            continue
+        found += [f"SELECT {literal(name)}, {quote(name)} FROM {origin}" for name in personal_columns()[table]]
+    values = " UNION ALL ".join(found)
+    session.execute(
+        f"CREATE TABLE {PERSONAL_VALUES} AS SELECT min(kind) AS kind, value FROM (SELECT kind, "
+        f"unnest([lower(trim(value)), regexp_replace(trim(value), '^[+]86', '')]) AS value FROM ({values}) WHERE "
+        f"kind NOT LIKE '%name%' OR regexp_matches(value, {literal(NAME)})) "
+        "WHERE length(value) > 1 GROUP BY value"
+    )
 
 
 def _view(session: Session, name: str, origin: str) -> None:
@@ -287,9 +329,18 @@ def _expectation(rule: Rule, columns: Mapping[str, str]) -> Any:
 
 
 def _rows(rule: Rule, columns: Mapping[str, str]) -> str:
-    text = [name for name, kind in columns.items() if kind == "VARCHAR"]
-    listed = ", ".join(quote(name) for name in text) or "CAST(NULL AS VARCHAR) AS no_text"
-    return (rule.expectation.rows or "").replace("{text_columns}", listed)
+    query = rule.expectation.rows or ""
+    if "{text_values}" not in query:
+        return query
+    text = [name for name, kind in columns.items() if kind == "VARCHAR" and not name.endswith(("_key", "_hash"))]
+    # Distinct first: a column of a million rows has few values as a rule, and a pattern is dear.
+    values = " UNION ALL ".join(
+        f"SELECT {literal(name)} AS column_name, {quote(name)} AS value, count(*) AS n FROM {quote(rule.reads)} "
+        f"WHERE {quote(name)} IS NOT NULL GROUP BY {quote(name)}"
+        for name in text
+    )
+    nothing = "SELECT '' AS column_name, '' AS value, 0 AS n WHERE false"
+    return query.replace("{text_values}", values or nothing)
 
 
 def _exception(result: Any) -> str | None:

@@ -1,8 +1,8 @@
 """Rules of the marts gate: the last look before the swap.
 
-Keys, bounds, sums that must come out, suppressed cells that must be empty, no personal data, and no mart that
-lost half of its rows against what is published. Does not belong here: how a metric is computed (dbt tests that
-on worked examples).
+Keys, bounds, sums that must come out, suppressed cells that must be empty, and no mart that lost half of its rows
+against what is published; what is looked for to find persons stands in ``personal_data``. Does not belong here: how a
+metric is computed (dbt tests that on worked examples).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from data_quality.rules import (
     reject_duplicates,
     unique,
 )
+from data_quality.suites.personal_data import personal_data_rules
 
 MART_KEYS: Mapping[str, tuple[str, ...]] = {
     "dim_person": ("person_id",),
@@ -102,15 +103,6 @@ _SCORES = {
 
 _PERSONS = ("fct_response", "fct_answer", "fct_session", "fct_order", "fct_ticket", "fct_journey_stage")
 
-EMAIL = r"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}"
-PHONE = r"(^|[^0-9A-Za-z])(\+[1-9][0-9]{7,14}|1[3-9][0-9]{9})($|[^0-9A-Za-z])"
-"""E.164, or a Chinese mobile number without its country code."""
-ID_CARD = (
-    r"(^|[^0-9A-Za-z])[1-9][0-9]{5}(19|20)[0-9]{2}(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])[0-9]{3}[0-9Xx]"
-    r"($|[^0-9A-Za-z])"
-)
-"""Eighteen-digit number of a Chinese identity card (GB 11643): region, date of birth, sequence, check digit."""
-
 
 def marts_rules(limits: Limits | None = None, accept_drops: Collection[str] = ()) -> list[Rule]:
     """The rules of the marts gate.
@@ -134,7 +126,7 @@ def marts_rules(limits: Limits | None = None, accept_drops: Collection[str] = ()
         rules += _suppression(mart, names)
     for fact in _PERSONS:
         rules += _persons(fact, limits)
-    rules += [*_nps_rules(), *_reconciliations()]
+    rules += [*_nps_rules(), *_reconciliations(), *personal_data_rules(MART_KEYS)]
     return reject_duplicates(rules)
 
 
@@ -167,13 +159,6 @@ def _rule(
 
 def _every_mart(mart: str, key: Sequence[str], limits: Limits, may_drop: bool) -> list[Rule]:
     table = quote(mart)
-    personal = (
-        # The value stays out of the result: only the column and how often.
-        f"SELECT column_name, count(*) AS n FROM (UNPIVOT (SELECT {{text_columns}} FROM {table}) ON COLUMNS(*) "
-        f"INTO NAME column_name VALUE value) WHERE regexp_matches(value, '({EMAIL})|({ID_CARD})') OR "
-        f"(NOT regexp_matches(column_name, '(_id|_key|_hash)$') AND regexp_matches(value, '{PHONE}')) "
-        "GROUP BY column_name"
-    )
     dropped = (
         "SELECT rows_published, rows_now FROM (SELECT (SELECT count(*) FROM "
         f"{quote('published__' + mart)}) AS rows_published, (SELECT count(*) FROM {table}) AS rows_now) "
@@ -183,14 +168,6 @@ def _every_mart(mart: str, key: Sequence[str], limits: Limits, may_drop: bool) -
     rules = [
         _rule(mart, "key_unique", unique(key), "uniqueness", f"no two rows share {', '.join(key)}"),
         _rule(mart, "key_present", no_rows(unnamed), "completeness", f"{', '.join(key)} are never null"),
-        _rule(
-            mart,
-            "no_personal_data",
-            no_rows(personal),
-            "validity",
-            "no text looks like an e-mail address, a phone number or an identity card's number",
-            mend="Leave the column out of the mart, or map the source's key with pii: hmac.",
-        ),
         _rule(
             mart,
             "rows_kept",

@@ -130,7 +130,13 @@ def gates(
             "marts",
             rules["marts"],
             lambda _: gate_key("marts"),
-            run("marts", lambda: Tables.marts(settings.marts_path, published), lambda: built_by(settings)),
+            run(
+                "marts",
+                lambda: Tables.marts(
+                    settings.marts_path, published, settings.clean_dir, settings.sample_truth_dir / "pii.parquet"
+                ),
+                lambda: built_by(settings),
+            ),
             name_of=table_check_name,
         ),
     ]

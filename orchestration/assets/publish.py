@@ -7,14 +7,17 @@ import dagster as dg
 import polars as pl
 
 from data_quality.gate import Rule, decide
+from data_quality.personal_data import found_in, texts_of
 from orchestration.assets.dbt import WRITER_POOL, built_by, ensure_manifest
 from orchestration.assets.keys import OWNERS, PUBLISHED
+from orchestration.contracts import CONTRACTS
 from orchestration.lineage.code import FILE as LINEAGE
 from orchestration.lineage.code import code_of
-from orchestration.report.build import build_report
+from orchestration.report.build import build_report, mask
 from orchestration.settings import PROJECT_ROOT, Settings
+from orchestration.warehouse.clean import CleanStore
 from orchestration.warehouse.control import Control
-from orchestration.warehouse.publish import publish
+from orchestration.warehouse.publish import PublishBlocked, publish
 
 DEADLINE_HOUR = 6
 
@@ -51,9 +54,10 @@ def publish_asset(
     def _publish(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         now = clock()
         control = Control(settings.control_dir)
-        results = control.scan("check_result").filter(pl.col("run_id") == context.run_id).collect()
+        all_results, all_loads = control.scan("check_result").collect(), control.scan("load").collect()
+        results = all_results.filter(pl.col("run_id") == context.run_id)
         # What a backfill brought, or failed to, says nothing about whether a stream is stale.
-        loads = control.scan("load").filter(pl.col("kind").ne_missing("backfill")).collect()
+        loads = all_loads.filter(pl.col("kind").ne_missing("backfill"))
         control.gather_steps(context.run_id)
         decision = decide(rules, results)
         stale = (
@@ -72,6 +76,8 @@ def publish_asset(
             timezone=settings.business_timezone,
             steps=control.scan("step_metric").collect(),
         )
+        if found := found_in(texts_of(page), _names(settings)):
+            raise PublishBlocked([f"the report holds personal data: {sentence}" for sentence in found])
         code = code_of(ensure_manifest(settings), PROJECT_ROOT, built_by(settings))
         release = publish(
             settings,
@@ -79,6 +85,8 @@ def publish_asset(
             now=now,
             decision=decision,
             extra_files={"report.html": page.encode(), LINEAGE: code.to_json().encode()},
+            # What went wrong may quote a value.
+            control={"load": _masked(all_loads, "error"), "check_result": _masked(all_results, "detail")},
             stale_sources=stale,
             accept_drops=settings.accept_drops,
         )
@@ -96,3 +104,19 @@ def publish_asset(
         )
 
     return _publish
+
+
+def _names(settings: Settings) -> pl.Series:
+    """Names of all customers, and of the sample's persons where it is there."""
+    store = CleanStore(settings.clean_dir, settings.business_timezone)
+    names = [store.scan(CONTRACTS["customer"]).select("full_name")]
+    truth = settings.sample_truth_dir / "pii.parquet"
+    if truth.is_file():
+        names.append(pl.scan_parquet(truth).filter(pl.col("kind").str.contains("name")).select(full_name="value"))
+    return pl.concat(names).unique().collect()["full_name"]
+
+
+def _masked(frame: pl.DataFrame, column: str) -> pl.DataFrame:
+    """``frame`` with ``column`` free of addresses and numbers of persons."""
+    said = frame[column].drop_nulls().unique()
+    return frame.with_columns(pl.col(column).replace({text: mask(text) for text in said.to_list()}))

@@ -10,6 +10,7 @@ from data_quality.gate import decide
 from data_quality.run import Tables, run_rules
 from data_quality.suites import marts_rules
 from data_quality.suites.marts import MART_KEYS
+from data_quality.suites.personal_data import personal_columns
 
 RULES = marts_rules()
 NOW = datetime(2026, 5, 2, 3)
@@ -203,3 +204,65 @@ def test_marts_are_only_read_and_can_be_written_afterwards(marts):
     check(marts, table="dim_date")
     assert marts.read_bytes() == before
     execute(marts, "DROP TABLE dim_date")
+
+
+CUSTOMERS = pl.DataFrame(
+    {
+        "full_name": ["Felix Taylor", "谢勇", "north", "May"],
+        "email": ["felix@mail.example", None, None, None],
+        "phone": ["+8613812345678", "+442079460018", None, None],
+    }
+)
+
+
+@pytest.fixture
+def clean(tmp_path):
+    """Clean tables with persons; customers called ``north`` and ``May`` must not block a segment and a month."""
+    for table, columns in personal_columns().items():
+        folder = tmp_path / "clean" / table
+        folder.mkdir(parents=True)
+        empty = pl.DataFrame(schema=dict.fromkeys(columns, pl.String))
+        frame = CUSTOMERS.select(columns) if table == "customer" else empty
+        frame.write_parquet(folder / "all.parquet")
+    return tmp_path / "clean"
+
+
+@pytest.mark.parametrize(
+    ("table", "sql", "expected"),
+    [
+        ("dim_person", "UPDATE dim_person SET segment = 'Felix Taylor' WHERE person_id = 'p1'", {"no_known_person"}),
+        ("dim_person", "UPDATE dim_person SET segment = ' felix TAYLOR' WHERE person_id = 'p1'", {"no_known_person"}),
+        ("dim_person", "UPDATE dim_person SET segment = '谢勇' WHERE person_id = 'p1'", {"no_known_person"}),
+        # A key made of a phone number does not look like one.
+        ("fct_order", "UPDATE fct_order SET source_id = '13812345678' WHERE order_key = 'o1'", {"no_known_person"}),
+        ("dim_person", "ALTER TABLE dim_person ADD COLUMN full_name VARCHAR", {"no_personal_column"}),
+        ("dim_person", "ALTER TABLE dim_person ADD COLUMN contact_email VARCHAR", {"no_personal_column"}),
+        ("dim_person", "ALTER TABLE dim_person ADD COLUMN birth_date DATE", {"no_personal_column"}),
+        ("fct_ticket", "ALTER TABLE fct_ticket ADD COLUMN subject VARCHAR", {"no_personal_column"}),
+        ("dim_account", "UPDATE dim_account SET account_name = 'Felix Taylor'", {"no_known_person_warn"}),
+        ("dim_person", "UPDATE dim_person SET segment = '110105194912310021'", set()),
+    ],
+)
+def test_persons_are_found_by_name_of_column_and_by_value(marts, clean, table, sql, expected):
+    execute(marts, sql)
+    rules = [rule for rule in RULES if rule.target_table == table]
+    results = run_rules(rules, tables=Tables.marts(marts, None, clean), run_id="run", now=NOW)
+    assert not_passed(results) == dict.fromkeys(expected, "failed")
+    assert not any("felix" in str(row).lower() or "谢勇" in str(row) for row in results["detail"].drop_nulls())
+
+
+def test_good_marts_pass_beside_their_persons(marts, clean, tmp_path):
+    truth = tmp_path / "pii.parquet"
+    pl.DataFrame({"kind": ["latin_name"], "value": ["Xie Yong"]}).write_parquet(truth)
+    tables = Tables.marts(marts, None, clean, truth)
+    assert not_passed(run_rules(RULES, tables=tables, run_id="run", now=NOW)) == {}
+    execute(marts, "UPDATE dim_touchpoint SET touchpoint_name = 'Xie Yong'")
+    assert not_passed(run_rules(RULES, tables=tables, run_id="run", now=NOW)) == {"no_known_person": "failed"}
+
+
+def test_persons_that_cannot_be_read_block(marts, clean):
+    (clean / "customer" / "all.parquet").unlink()
+    rules = [rule for rule in RULES if rule.rule_id == "no_known_person"]
+    results = run_rules(rules, tables=Tables.marts(marts, None, clean), run_id="run", now=NOW)
+    assert set(results["outcome"]) == {"errored"}
+    assert decide(rules, results).action == "block"
