@@ -2,8 +2,8 @@
 
 ``init`` makes the home with its key. ``nightly`` runs one night in this process and exits 0 when it was published
 (warnings are printed), 1 when a gate blocked or a step failed, 2 when the command cannot run at all. ``headlines``
-prints the numbers of the published version, ``releases`` and ``roll-back`` show and move it, ``quarantine`` lists
-rejected rows. Other verbs have a module each in ``orchestration.commands``.
+prints the numbers of the published version, ``releases`` and ``roll-back`` show and move it. Other verbs have a
+module each in ``orchestration.commands``.
 """
 
 from __future__ import annotations
@@ -43,8 +43,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands.add_parser("releases", help="list the published versions")
     back = commands.add_parser("roll-back", help="make an older published version the current one")
     back.add_argument("run_id", help="release to go back to, as 'experience releases' lists it")
-    quarantine = commands.add_parser("quarantine", help="count rejected rows by table, field and reason")
-    quarantine.add_argument("--rows", type=int, default=0, metavar="N", help="show the first N rows too")
     for module in MODULES:
         module.add(commands)
     options = parser.parse_args(arguments)
@@ -67,8 +65,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 from orchestration.warehouse.publish import roll_back
 
                 print(f"current release: {roll_back(settings, options.run_id).run_id}")
-            case "quarantine":
-                print(_quarantine(settings, options.rows))
     except (CannotRunError, SettingsError) as error:
         print(f"experience: {error}", file=sys.stderr)
         return EXIT_CANNOT_RUN
@@ -160,6 +156,7 @@ class Summary:
         self.check_count = len(evaluations)
         self.failures = {event.step_key: cause(event) for event in _failures(result)}
         self.not_run = _not_run(result)
+        self.retention = _said_of_retention(result)
 
     @property
     def is_published(self) -> bool:
@@ -183,11 +180,24 @@ class Summary:
             lines.append(f"  {label:7} {_check_name(check)}" + (f": {detail}" if (detail := _detail(check)) else ""))
         lines += [f"  FAILED  {problem}" for problem in self.problems if not problem.startswith("check ")]
         lines += [f"  skipped behind {cause}: {', '.join(steps)}" for cause, steps in self.not_run.items()]
+        if self.retention:
+            lines.append(f"  retention: {self.retention}")
         if self.is_published:
             lines.append(f"published: {self.current_link}")
+        elif self.is_current:
+            lines.append(f"published: {self.current_link}, but the night did not end well")
         else:
             lines.append("NOT published: readers keep the version published before")
         return "\n".join(lines)
+
+
+def _said_of_retention(result) -> str | None:
+    """What retention removed; None where it did not run or nothing was due."""
+    for event in result.get_asset_materialization_events():
+        if event.asset_key.path == ["published", "retention"]:
+            said = str(event.step_materialization_data.materialization.metadata["summary"].value)
+            return None if said == "nothing was due" else said
+    return None
 
 
 def _failures(result) -> list:
@@ -267,20 +277,6 @@ def _releases(settings: Settings) -> str:
         for release in releases(settings)
     ]
     return "\n".join(lines) or "nothing is published yet"
-
-
-def _quarantine(settings: Settings, rows: int) -> str:
-    import polars as pl
-
-    from orchestration.warehouse.control import Control
-
-    rejected = Control(settings.control_dir).scan("quarantine")
-    counted = rejected.group_by("target_table", "source", "stream", "field", "reason").len("rows")
-    with pl.Config(tbl_rows=-1, tbl_cols=-1, tbl_width_chars=200, fmt_str_lengths=80, tbl_hide_dataframe_shape=True):
-        text = str(counted.sort("rows", descending=True).collect())
-        if rows:
-            text += "\n" + str(rejected.drop("row_json").head(rows).collect())
-    return text
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from orchestration.assets.keys import COMPACTION, gate_key
 from orchestration.assets.landing import landing_assets
 from orchestration.assets.privacy import privacy_assets
 from orchestration.assets.publish import publish_asset
+from orchestration.assets.retention import retention_asset
 from orchestration.automation.alerts import sensors
 from orchestration.automation.jobs import (
     backfill_jobs,
@@ -52,7 +53,8 @@ def build_definitions(settings: Settings | None = None, *, clock: Callable[[], d
     warehouse = warehouse_assets(settings)
     marts = sorted(key for key in warehouse.keys if key.path[0] == "marts")
     nightly = nightly_job(settings)
-    housekeeping = housekeeping_job(settings, clock)
+    housekeeping = housekeeping_job(sources, settings, clock)
+    retention, kept_to_policy = retention_asset(sources, settings, clock)
     backfills = backfill_assets(sources, settings, clock)
     return dg.Definitions(
         assets=[
@@ -69,8 +71,9 @@ def build_definitions(settings: Settings | None = None, *, clock: Callable[[], d
                 settings,
                 clock,
             ),
+            retention,
         ],
-        asset_checks=[identity_quality_check(settings), *gates(sources, rules, settings, clock)],
+        asset_checks=[identity_quality_check(settings), kept_to_policy, *gates(sources, rules, settings, clock)],
         jobs=[nightly, erase_job(settings), housekeeping, *backfill_jobs(backfills)],
         schedules=[nightly_schedule(settings, nightly), housekeeping_schedule(settings, housekeeping)],
         sensors=sensors(settings, clock),

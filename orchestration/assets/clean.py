@@ -60,6 +60,7 @@ def _table_asset(contract: Contract, sources: Mapping[str, SourceConfig], settin
                 "updated": result.updated,
                 "unchanged": result.unchanged,
                 "deleted": result.deleted,
+                "older than kept": result.expired,
                 "bytes written": _bytes(settings.clean_dir / contract.name, result.partitions),
                 "partitions rewritten": dg.MetadataValue.json(sorted(result.partitions)),
                 "days touched": dg.MetadataValue.json([str(day) for day in sorted(result.days_touched)]),

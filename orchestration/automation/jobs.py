@@ -1,14 +1,16 @@
 """The jobs: ``nightly`` does everything in one process, ``housekeeping`` removes what is no longer kept."""
 
-from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from orchestration.assets.keys import BACKFILL_GROUP
+from orchestration.assets.retention import enforce, summary
 from orchestration.automation.metrics import step_metrics_hook
 from orchestration.settings import Settings
+from orchestration.sources.config import SourceConfig
 
 EXCLUSIVE_TAG = {"experience/exclusive": "night"}
 """Runs with this tag wait for each other in the run queue."""
@@ -70,26 +72,25 @@ def nightly_schedule(settings: Settings, job: UnresolvedAssetJobDefinition) -> d
     )
 
 
-def housekeeping_job(settings: Settings, clock: Callable[[], datetime]) -> dg.JobDefinition:
-    """Remove finished runs, with their logs, that are older than ``settings.keep_runs_days``."""
+def housekeeping_job(
+    sources: Mapping[str, SourceConfig], settings: Settings, clock: Callable[[], datetime]
+) -> dg.JobDefinition:
+    """Enforce retention also while nights are blocked, which the night itself does only behind a release."""
 
-    @dg.op(description="Deletes finished runs and their logs older than EXPERIENCE_KEEP_RUNS_DAYS.")
-    def remove_old_runs(context: dg.OpExecutionContext) -> int:
-        before = clock() - timedelta(days=settings.keep_runs_days)
-        finished = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
-        old = context.instance.get_run_records(dg.RunsFilter(statuses=finished, created_before=before))
-        for record in old:
-            context.instance.delete_run(record.dagster_run.run_id)
-        context.log.info("%d runs before %s removed", len(old), before.date())
-        return len(old)
+    @dg.op(description="Removes what retention.yaml and the EXPERIENCE_KEEP_ variables do not keep.")
+    def enforce_retention(context: dg.OpExecutionContext) -> int:
+        done = enforce(sources, settings, context.instance, run_id=context.run_id, now=clock())
+        context.log.info("%s", summary(done))
+        return sum(len(entry.names) for entry in done)
 
     @dg.job(
         name="housekeeping",
-        description="Removes runs and logs that are no longer kept.",
+        description="Removes what retention no longer keeps.",
         executor_def=dg.in_process_executor,
+        tags=EXCLUSIVE_TAG,
     )
     def housekeeping() -> None:
-        remove_old_runs()
+        enforce_retention()
 
     return housekeeping
 

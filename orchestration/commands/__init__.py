@@ -10,13 +10,26 @@ Does not belong here: the work itself; a verb parses, calls and prints.
 from collections.abc import Sequence
 from types import ModuleType
 
-from orchestration.commands import backfill, backup, erase, explain, rebuild, runs
+from orchestration.commands import (
+    backfill,
+    backup,
+    erase,
+    explain,
+    quarantine,
+    rebuild,
+    replay_rejects,
+    retention,
+    runs,
+)
 
 MODULES: Sequence[ModuleType] = (
     backfill,
     backup,
     erase,
     explain,
+    quarantine,
     rebuild,
+    replay_rejects,
+    retention,
     runs,
 )

@@ -16,6 +16,11 @@ def add(commands) -> None:
     parser.add_argument(
         "--table", action="append", default=[], metavar="TABLE", help="only this table; may be given more than once"
     )
+    parser.add_argument(
+        "--keep-removed",
+        action="store_true",
+        help="after a change of mapping, keep rows whose loads were removed by retention as the old mapping made them",
+    )
     parser.set_defaults(run=run)
 
 
@@ -36,9 +41,12 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
         with only_night(settings):
             sources = load_sources(settings.sources_dir)
             for name in names:
-                result = rebuild_table(CONTRACTS[name], sources, settings=settings, run_id="rebuild")
+                result = rebuild_table(
+                    CONTRACTS[name], sources, settings=settings, run_id="rebuild", keep_removed=options.keep_removed
+                )
                 changed = result.inserted + result.updated + result.deleted
-                print(f"{name:14} {result.rows:>10,} rows from {len(result.loads):>4} loads, {changed:,} changed")
+                kept = f", {result.kept:,} kept of removed loads" if result.kept else ""
+                print(f"{name:14} {result.rows:>10,} rows from {len(result.loads):>4} loads, {changed:,} changed{kept}")
     except (ConfigError, SourceError, RefreshError, MappingError, CleanError) as error:
         raise CannotRunError(str(error)) from error
     return 0

@@ -44,6 +44,7 @@ REJECT_SCHEMA: dict[str, pl.DataType] = {
 """What could not be landed as a row: where it stood, why, and its text as received."""
 
 Kind = Literal["full", "incremental", "files", "declared", "backfill"]
+_TIMES = ("started_at", "extracted_at", "removed_at")
 _BUFFER_ROWS = 500_000
 _BUFFER_BYTES = 128 * 1024 * 1024
 
@@ -99,6 +100,7 @@ class Manifest:
         content_hash: Hash of the rows whatever their order.
         files: Source files read.
         rows_suppressed: Rows that were not landed, or taken out later, because they are of a person who was erased.
+        removed_at: When the rows were removed by retention, UTC without zone; the counts stay those of the load.
     """
 
     load_id: str
@@ -127,6 +129,7 @@ class Manifest:
     files: tuple[FileStamp, ...]
     folder: Path = field(compare=False, repr=False)
     rows_suppressed: int = 0
+    removed_at: datetime | None = None
 
     @property
     def bytes_landed(self) -> int:
@@ -138,8 +141,9 @@ class Manifest:
         values = asdict(self)
         del values["folder"]
         values["format"] = FORMAT
-        for name in ("started_at", "extracted_at"):
-            values[name] = values[name].isoformat(timespec="microseconds")
+        for name in _TIMES:
+            if values[name] is not None:
+                values[name] = values[name].isoformat(timespec="microseconds")
         return json.dumps(values, ensure_ascii=False, indent=1)
 
     @classmethod
@@ -153,8 +157,9 @@ class Manifest:
             values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             if values.pop("format") != FORMAT:
                 raise ValueError("written by another version")
-            for name in ("started_at", "extracted_at"):
-                values[name] = datetime.fromisoformat(values[name])
+            for name in _TIMES:
+                if values.get(name) is not None:
+                    values[name] = datetime.fromisoformat(values[name])
             for name, kind in (("parts", Part), ("rejects", Part), ("files", FileStamp)):
                 values[name] = tuple(kind(**entry) for entry in values[name])
             values["columns"] = tuple(values["columns"])
@@ -180,6 +185,8 @@ class Landing:
 
     def scan(self, manifest: Manifest) -> pl.LazyFrame:
         """Rows of a load: its source columns as text in their order, then ``META_SCHEMA``.
+
+        Of a load whose rows were removed by retention none come, or only the keys (``Manifest.removed_at``).
 
         Raises:
             LandingError: a part is missing or has another size than committed.
@@ -272,7 +279,8 @@ class Landing:
                 ours = rows.filter(pl.col("_load_row").is_in(theirs["_load_row"].to_list())).select(before.columns)
                 for sign, frame in ((-1, theirs), (1, ours)):
                     kept = frame if deletions_are_content else frame.filter(~pl.col("_deleted"))
-                    content.add(kept, columns, sign)
+                    if manifest.removed_at is None:
+                        content.add(kept, columns, sign)
                     deleted += sign * int(frame["_deleted"].sum())
                 after = pl.concat([before.filter(~is_ours), ours]).sort("_load_row")
                 if after.height:
@@ -285,19 +293,54 @@ class Landing:
                     rejects.append(part)
                 elif after.height:
                     rejects.append(_store(after, manifest.folder / _next_name(part.name)))
+            # A load whose rows retention removed keeps its counts: what leaves is taken off.
+            gone = sum(part.rows for part in manifest.parts) - sum(part.rows for part in parts)
+            gone_rejects = sum(part.rows for part in manifest.rejects) - sum(part.rows for part in rejects)
             changed = replace(
                 manifest,
                 parts=tuple(parts),
                 rejects=tuple(rejects),
-                rows_landed=sum(part.rows for part in parts),
-                rows_rejected=sum(part.rows for part in rejects),
+                rows_landed=manifest.rows_landed - gone,
+                rows_rejected=manifest.rows_rejected - gone_rejects,
                 rows_deleted=deleted,
-                rows_suppressed=manifest.rows_suppressed + manifest.rows_landed - sum(part.rows for part in parts),
+                rows_suppressed=manifest.rows_suppressed + gone,
                 content_hash=content.text,
             )
             _write_manifest(changed)
             self.remove_unreferenced(changed)
         return changed
+
+    def remove_rows(self, manifest: Manifest, *, now: datetime, keep: Sequence[str] = ()) -> Manifest:
+        """Remove the rows of a committed load and leave its manifest, with its counts, as the record of it.
+
+        Killed at any point, the load is whole or removed; what is left over then goes with the next call, or by
+        ``remove_unreferenced``.
+
+        Args:
+            manifest: The load.
+            now: When, for ``Manifest.removed_at``.
+            keep: Columns that stay, with ``META_SCHEMA``: the key, where a key scan must still know what was landed.
+
+        Raises:
+            SourceError: another process is loading the stream (transient).
+            LandingError: a part is missing or has another size than committed.
+        """
+        lock = self._lock(self._folder(manifest.source, manifest.stream))
+        if lock is None:
+            raise SourceError(
+                f"{manifest.source}.{manifest.stream}: another process is loading this stream; try again when it has "
+                "finished",
+                transient=True,
+            )
+        with lock:
+            parts = manifest.parts if manifest.removed_at is not None else ()
+            if keep and manifest.parts and manifest.removed_at is None and set(keep) <= set(manifest.columns):
+                keys = self.scan(manifest).select(*keep, *META_SCHEMA).collect()
+                parts = (_store(keys, manifest.folder / "keys-00000.parquet"),)
+            removed = replace(manifest, parts=parts, rejects=(), removed_at=as_utc(now))
+            _write_manifest(removed)
+            self.remove_unreferenced(removed)
+        return removed
 
     def remove_unreferenced(self, manifest: Manifest) -> list[Path]:
         """Remove what a killed ``replace_rows`` left in the folder of a load.
@@ -350,7 +393,7 @@ class Landing:
             load_id = new_load_id(started)
             if last is not None and f"load_id={load_id}" <= last:
                 # A clock that was set back must not put this load in front of one already committed.
-                load_id = new_load_id(_time_of(last.removeprefix("load_id=")) + timedelta(microseconds=1))
+                load_id = new_load_id(load_time(last.removeprefix("load_id=")) + timedelta(microseconds=1))
             target = folder / f"load_date={started.date().isoformat()}" / f"load_id={load_id}"
             target.mkdir(parents=True)
         except BaseException:
@@ -655,7 +698,12 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _time_of(load_id: str) -> datetime:
+def load_time(load_id: str) -> datetime:
+    """When a load began, UTC without zone, from its id.
+
+    Raises:
+        ValueError: it is no load id.
+    """
     return datetime.strptime(load_id.partition("Z-")[0], "%Y%m%dT%H%M%S%f")
 
 

@@ -7,13 +7,16 @@ Everything that decides how rows come out (mapping, key, time zone, for answers 
 kept with each load. When the hash changes, all loads of the source are normalised again and take the place of its
 rows: so a mended mapping brings rows back from quarantine, and the table is what it would be had the mapping always
 been so.
+
+Rows whose loads were removed by retention cannot be made anew: a rebuild keeps them as they are, and a changed mapping
+is refused until somebody says that they may stay as the old mapping made them (``keep_removed``).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
@@ -30,6 +33,7 @@ from orchestration.sources.config import SourceConfig
 from orchestration.sources.landing import Landing, Manifest
 from orchestration.warehouse.clean import CleanStore, LoadMark
 from orchestration.warehouse.control import Control
+from orchestration.warehouse.retention import kept_from
 
 NOT_LANDED = "not_landed"
 """Prefix of the reason of a row that the landing itself could not take; its ``load_row`` is negative."""
@@ -61,6 +65,8 @@ class RefreshResult:
         updated: Keys whose content changed.
         unchanged: Keys that came again and changed nothing.
         deleted: Keys that readers no longer see.
+        kept: Rows kept as they were, because their loads were removed by retention.
+        expired: Rows left out, because they are older than retention keeps.
         partitions: Partitions in which rows that readers see changed.
         days_touched: Business days of rows that changed.
         sequence: Number of the table's last change; ``CleanStore.days_touched_since`` takes it.
@@ -77,6 +83,8 @@ class RefreshResult:
     updated: int = 0
     unchanged: int = 0
     deleted: int = 0
+    kept: int = 0
+    expired: int = 0
     partitions: tuple[str, ...] = ()
     days_touched: tuple[date, ...] = ()
     sequence: int = 0
@@ -87,6 +95,8 @@ class _Counts:
     rows_in: int = 0
     rows_out: int = 0
     rejected: int = 0
+    kept: int = 0
+    expired: int = 0
 
 
 @dataclass(frozen=True)
@@ -107,7 +117,14 @@ class _Stream:
 
 
 def refresh_table(
-    contract: Contract, sources: Mapping[str, SourceConfig], *, settings: Settings, run_id: str, rebuild: bool = False
+    contract: Contract,
+    sources: Mapping[str, SourceConfig],
+    *,
+    settings: Settings,
+    run_id: str,
+    rebuild: bool = False,
+    keep_removed: bool = False,
+    replay: Collection[str] = (),
 ) -> RefreshResult:
     """Bring one table of ``CONTRACTS`` up to the loads that are committed.
 
@@ -119,9 +136,12 @@ def refresh_table(
         settings: Where landing, clean and control lie.
         run_id: Run on whose behalf; named in errors.
         rebuild: Normalise every load again, and drop what no load of a configured source gives.
+        keep_removed: Where a mapping changed: keep rows whose loads were removed by retention as the old one made them.
+        replay: Loads that are normalised again although the table holds them, for what they have in quarantine.
 
     Raises:
-        RefreshError: a load cannot be read or normalised; the table is as before.
+        RefreshError: a load cannot be read or normalised, or a changed mapping meets loads that were removed; the table
+            is as before.
         MappingError: a mapping cannot be carried out.
     """
     store = CleanStore(settings.clean_dir, settings.business_timezone)
@@ -130,24 +150,41 @@ def refresh_table(
     store.ensure(contract)
     merged = store.merged_loads(contract)
     streams = list(_streams(contract, sources, landing, store))
-    replayed = set(_stale_sources(contract, streams, merged, sources))
+    replayed = set(_stale_sources(contract, streams, merged, sources, keep_removed=keep_removed))
     if rebuild:
         replayed = {mark.source for mark in merged.values()} | {stream.source.source for stream in streams}
     due = [
         (stream, manifest)
         for stream in streams
         for manifest in stream.manifests
-        if stream.source.source in replayed or manifest.load_id not in merged
+        if manifest.removed_at is None
+        and (stream.source.source in replayed or manifest.load_id not in merged or manifest.load_id in replay)
     ]
+    removed = {
+        manifest.load_id: LoadMark(stream.source.source, stream.name, stream.mapping_hash)
+        for stream in streams
+        for manifest in stream.manifests
+        if manifest.removed_at is not None and stream.source.source in replayed and manifest.load_id in merged
+    }
+    first_day = kept_from(settings, contract.name)
     result = RefreshResult(contract.name, rows=_count(store, contract), sequence=store.sequence(contract))
     if not due and not replayed:
         return result
     counts = _Counts()
 
     def batches() -> Iterator[pl.DataFrame]:
+        known = _first_seen(store, contract, {mark.source for mark in removed.values()})
+        if removed:
+            of_removed = pl.col("load_id").is_in(list(removed)) & pl.col("source").is_in(sorted(replayed))
+            rows = store.scan(contract, include_deleted=True).filter(of_removed).collect()
+            counts.kept = rows.height
+            yield rows
         for stream, manifest in due:
             try:
-                yield from _normalised(contract, stream, manifest, landing=landing, control=control, counts=counts)
+                for rows in _normalised(contract, stream, manifest, landing=landing, control=control, counts=counts):
+                    kept = rows if first_day is None else rows.filter(~(store.day_expression(contract) < first_day))
+                    counts.expired += rows.height - kept.height
+                    yield kept if known is None else _seen_since(contract, kept, known)
             except (pl.exceptions.PolarsError, OSError) as error:
                 raise RefreshError(
                     f"{contract.name}: load {manifest.load_id} of {stream.source.source}.{stream.name} in "
@@ -157,7 +194,7 @@ def refresh_table(
 
     marks = {
         manifest.load_id: LoadMark(stream.source.source, stream.name, stream.mapping_hash) for stream, manifest in due
-    }
+    } | removed
     change = store.merge(contract, batches(), marks, replace_sources=replayed)
     return RefreshResult(
         table=contract.name,
@@ -171,6 +208,8 @@ def refresh_table(
         updated=change.updated,
         unchanged=change.unchanged,
         deleted=change.deleted,
+        kept=counts.kept,
+        expired=counts.expired,
         partitions=change.partitions,
         days_touched=change.days_touched,
         sequence=store.sequence(contract),
@@ -178,10 +217,15 @@ def refresh_table(
 
 
 def rebuild_table(
-    contract: Contract, sources: Mapping[str, SourceConfig], *, settings: Settings, run_id: str
+    contract: Contract,
+    sources: Mapping[str, SourceConfig],
+    *,
+    settings: Settings,
+    run_id: str,
+    keep_removed: bool = False,
 ) -> RefreshResult:
     """Make a table anew from the landing alone; equals what the nights made of it."""
-    return refresh_table(contract, sources, settings=settings, run_id=run_id, rebuild=True)
+    return refresh_table(contract, sources, settings=settings, run_id=run_id, rebuild=True, keep_removed=keep_removed)
 
 
 def mapping_hash(contract: Contract, source: SourceConfig, stream: str, questions: pl.DataFrame | None = None) -> str:
@@ -230,12 +274,15 @@ def _stale_sources(
     streams: list[_Stream],
     merged: Mapping[str, LoadMark],
     sources: Mapping[str, SourceConfig],
+    *,
+    keep_removed: bool,
 ) -> Iterator[str]:
     """Sources of which a merged load would come out differently today.
 
     Raises:
-        RefreshError: such a source has loads that the landing no longer holds.
+        RefreshError: such a source has loads that the landing no longer holds, or whose rows retention removed.
     """
+    removed = {load.load_id for stream in streams for load in stream.manifests if load.removed_at is not None}
     now = {(stream.source.source, stream.name): stream for stream in streams}
     for source in sources:
         marks = {load: mark for load, mark in merged.items() if mark.source == source}
@@ -254,7 +301,35 @@ def _stale_sources(
                 f"{len(gone)} of its loads ({', '.join(sorted(gone)[:3])} …), so that their rows cannot be made anew; "
                 "restore them, or give the new mapping to a source of another name"
             )
+        old = [
+            load
+            for load, mark in marks.items()
+            if load in removed and now[source, mark.stream].mapping_hash != mark.mapping_hash
+        ]
+        if old and not keep_removed:
+            raise RefreshError(
+                f"{contract.name}: the mapping of {source}.{marks[old[0]].stream} changed (or this software reads it "
+                f"otherwise), but retention removed the rows of {len(old)} of its loads "
+                f"({', '.join(sorted(old)[:3])} …), so that they cannot be made anew. Where the keys of the rows are "
+                "as before, keep those rows as the old mapping made them: "
+                f"experience rebuild --table {contract.name} --keep-removed. Otherwise restore the loads from a "
+                "back-up, or give the new mapping to a source of another name"
+            )
         yield source
+
+
+def _first_seen(store: CleanStore, contract: Contract, sources: set[str]) -> pl.DataFrame | None:
+    """When each key of sources with removed loads was first extracted: nothing else remembers it."""
+    if not sources:
+        return None
+    rows = store.scan(contract, include_deleted=True).filter(pl.col("source").is_in(sorted(sources)))
+    return rows.select(*contract.key, seen="first_extracted_at").collect()
+
+
+def _seen_since(contract: Contract, rows: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
+    earliest = pl.min_horizontal("first_extracted_at", "seen").alias("first_extracted_at")
+    joined = rows.join(known, on=contract.key, how="left", nulls_equal=True).with_columns(earliest)
+    return joined.select(rows.columns)
 
 
 def _normalised(
