@@ -36,7 +36,8 @@ from orchestration.pseudonym import pseudonyms
 from orchestration.sources.config import SourceConfig
 from orchestration.sources.landing import META_SCHEMA
 
-_IDENTIFYING = {Pii.DIRECT, Pii.FREE_TEXT, Pii.PSEUDONYM}
+IDENTIFYING = {Pii.DIRECT, Pii.FREE_TEXT, Pii.PSEUDONYM}
+"""Classes of columns that say who a person is, or may."""
 _MEASURED = {"nps", "csat", "ces", "rating", "choice"}
 """Metrics of questions whose answers say nothing about who gave them."""
 _PARENTS = {"answer": ("response", "response_id"), "ticket_event": ("ticket", "ticket_id")}
@@ -125,7 +126,7 @@ class Screen:
         """Source fields that ``hits`` needs; None for all of them."""
         found: set[str] = set()
         for table, mapping in self.config.tables.items():
-            needed = source_fields(mapping, self._context(), _columns(table))
+            needed = source_fields(mapping, self._context(), identifying_columns(table))
             if needed is None:
                 return None
             found |= needed
@@ -142,7 +143,7 @@ class Screen:
             rows = rows.with_row_index(LOAD_ROW)
         for table, mapping in self.config.tables.items():
             read = self._read(table, mapping, rows)
-            found |= self._table_hits(table, read)
+            found |= table_hits(self.matcher, self.source.source, table, read)
         return found
 
     def apply(self, rows: pl.DataFrame, hits: pl.Series | None = None) -> pl.DataFrame:
@@ -163,33 +164,6 @@ class Screen:
         theirs = self._anonymised(rows.filter(hits), others.filter(hits)["__position"])
         return pl.concat([others.filter(~hits), theirs]).sort("__position").drop("__position")
 
-    def _table_hits(self, table: str, read: pl.DataFrame) -> pl.Series:
-        hits, source = self.matcher.hits, self.source.source
-        record = hits(f"record/{table}/{source}", read["source_id"])
-        if table == "customer":
-            record |= hits(f"customer/{source}", read["source_id"])
-        found = record & read["is_of_table"]
-        if table in _PARENTS:
-            parent, column = _PARENTS[table]
-            found |= hits(f"record/{parent}/{source}", read[column])
-        for name in ("email", "phone"):
-            if name in read.columns:
-                found |= hits(name, read[name])
-        if "external_id" in read.columns:
-            found |= hits(f"customer/{source}", read["external_id"])
-        if "customer_id" in read.columns:
-            owner = read["customer_source"].fill_null(source)
-            for name in owner.unique().to_list():
-                found |= hits(f"customer/{name}", read["customer_id"]) & (owner == name)
-        if "parent_id" in read.columns:
-            for parent in read["parent_table"].drop_nulls().unique().to_list():
-                is_parent = (read["parent_table"] == parent).fill_null(value=False)
-                found |= hits(f"record/{parent}/{source}", read["parent_id"]) & is_parent
-        if "user_id" in read.columns:
-            found |= hits(f"login/{source}", read["user_id"])
-            found |= hits(f"visitor/{source}", read["anonymous_id"]) & read["user_id"].is_null()
-        return found
-
     def keys(self, table: str, rows: pl.DataFrame) -> pl.Series:
         """``source_id`` of landed rows in one of the stream's tables, without the question of a wide stream."""
         mapping = self.config.tables[table]
@@ -202,7 +176,7 @@ class Screen:
         return set(key) if isinstance(key, list) else None
 
     def _read(self, table: str, mapping: TableMapping, rows: pl.DataFrame) -> pl.DataFrame:
-        columns = _columns(table)
+        columns = identifying_columns(table)
         return read_columns(CONTRACTS[table], rows.lazy(), mapping, self._context(), columns).collect()
 
     def _context(self) -> NormaliseContext:
@@ -253,7 +227,7 @@ class Screen:
         contract = CONTRACTS[table]
         found: dict[str, pl.Series] = {}
         for name, entry in mapping.fields.items():
-            if contract.column(name).pii in _IDENTIFYING:
+            if contract.column(name).pii in IDENTIFYING:
                 is_answer = (table, name) == ("answer", "value_text")
                 measured = self._measured_rows(mapping, rows) if is_answer else ~always
                 for field in entry.source_fields:
@@ -290,6 +264,43 @@ class Screen:
         return found
 
 
+def table_hits(matcher: Matcher, source: str, table: str, read: pl.DataFrame) -> pl.Series:
+    """Which rows of a table are a person's.
+
+    Args:
+        matcher: Whom.
+        source: Source of the rows.
+        table: Contract.
+        read: ``source_id``, ``is_of_table`` (False where only ``source_id`` may not be believed) and
+            ``identifying_columns`` of the rows.
+    """
+    hits = matcher.hits
+    record = hits(f"record/{table}/{source}", read["source_id"])
+    if table == "customer":
+        record |= hits(f"customer/{source}", read["source_id"])
+    found = record & read["is_of_table"]
+    if table in _PARENTS:
+        parent, column = _PARENTS[table]
+        found |= hits(f"record/{parent}/{source}", read[column])
+    for name in ("email", "phone"):
+        if name in read.columns:
+            found |= hits(name, read[name])
+    if "external_id" in read.columns:
+        found |= hits(f"customer/{source}", read["external_id"])
+    if "customer_id" in read.columns:
+        owner = read["customer_source"].fill_null(source)
+        for name in owner.unique().to_list():
+            found |= hits(f"customer/{name}", read["customer_id"]) & (owner == name)
+    if "parent_id" in read.columns:
+        for parent in read["parent_table"].drop_nulls().unique().to_list():
+            is_parent = (read["parent_table"] == parent).fill_null(value=False)
+            found |= hits(f"record/{parent}/{source}", read["parent_id"]) & is_parent
+    if "user_id" in read.columns:
+        found |= hits(f"login/{source}", read["user_id"])
+        found |= hits(f"visitor/{source}", read["anonymous_id"]) & read["user_id"].is_null()
+    return found
+
+
 def screens(
     source: SourceConfig, stream: str, matchers: Mapping[Mode, Matcher], key: bytes
 ) -> Callable[[pl.DataFrame], pl.DataFrame]:
@@ -315,7 +326,7 @@ def _numbered(rows: pl.DataFrame) -> pl.DataFrame:
     return rows if LOAD_ROW in rows.columns else rows.with_row_index(LOAD_ROW)
 
 
-def _columns(table: str) -> list[str]:
+def identifying_columns(table: str) -> list[str]:
     """Columns of a table that may hold an identifier."""
     schema = CONTRACTS[table].schema
     own = [name for name in _REFERRING if name in schema]

@@ -7,7 +7,7 @@ is what their remaining versions in the landing give, so that it equals a rebuil
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -15,7 +15,7 @@ import polars as pl
 from orchestration.contracts import CONTRACTS, Contract
 from orchestration.normalize.deduplicate import latest_versions
 from orchestration.normalize.table import NormaliseContext, normalise
-from orchestration.privacy.landed import Mode, PlainMatcher, Screen
+from orchestration.privacy.landed import IDENTIFYING, Mode, PlainMatcher, Screen, identifying_columns, table_hits
 from orchestration.privacy.strings import Strings
 from orchestration.privacy.subject import Subject
 from orchestration.sources.config import SourceConfig
@@ -121,22 +121,36 @@ class Planner:
         """What changes when ``subject`` is erased."""
         found = Plan()
         matcher = PlainMatcher(subject.by_namespace())
-        for name, streams in self._landed().items():
+        landed = self._landed()
+        whole = self._whole_loads(landed)
+        marks = [mark.source for table in CONTRACTS for mark in self.store.merged_loads(table).values()]
+        for name in sorted({*landed, *marks}):
             source = self.sources.get(name)
+            streams = landed.get(name, [])
             screens = {
                 stream: Screen(source, stream, matcher, mode, self.key)
                 for stream in streams
                 if source is not None and stream in source.streams
             }
+            unmapped = self._unmapped_rows(name, matcher, whole)
             loads = {
                 manifest.load_id: change
                 for stream in streams
                 for manifest in self.landing.manifests(name, stream)
-                if (change := self._load(manifest, source, screens.get(stream), subject.strings)) is not None
+                if (
+                    change := self._load(
+                        manifest, source, screens.get(stream), subject.strings, unmapped.get(manifest.load_id, set())
+                    )
+                )
+                is not None
             }
             if source is not None and any(change.before.height for change in loads.values()):
                 self._add_versions(source, screens, loads, subject)
-                self._add_tables(found, source, loads)
+
+            def erased(rows: pl.DataFrame, table: str, name: str = name) -> pl.DataFrame:
+                return _erased(rows, table, name, matcher=matcher, mode=mode, strings=subject.strings)
+
+            self._add_tables(found, name, loads, erased, whole)
             found.loads += [loads[load] for load in sorted(loads)]
         return found
 
@@ -147,11 +161,51 @@ class Planner:
             found.setdefault(folder.parent.name, []).append(folder.name)
         return found
 
+    def _whole_loads(self, landed: Mapping[str, list[str]]) -> set[str]:
+        """Loads whose rows are all there and can be mapped."""
+        return {
+            manifest.load_id
+            for name, streams in landed.items()
+            for stream in streams
+            if name in self.sources and stream in self.sources[name].streams
+            for manifest in self.landing.manifests(name, stream)
+            if manifest.removed_at is None
+        }
+
+    def _lost(self, table: str, source: str, whole: set[str]) -> pl.LazyFrame | None:
+        """Rows of a clean table that the landing cannot give again: retention removed them, or nothing maps them."""
+        marks = self.store.merged_loads(table)
+        lost = [load for load, mark in marks.items() if mark.source == source and load not in whole]
+        if not lost:
+            return None
+        rows = self.store.scan(CONTRACTS[table], include_deleted=True)
+        return rows.filter((pl.col("source") == source) & pl.col("load_id").is_in(lost))
+
+    def _unmapped_rows(self, source: str, matcher: PlainMatcher, whole: set[str]) -> dict[str, set[int]]:
+        """Landed rows of streams that are configured no more, as the clean layer names them; by load."""
+        found: dict[str, set[int]] = {}
+        for table in CONTRACTS:
+            rows = self._lost(table, source, whole)
+            if rows is None:
+                continue
+            read = rows.select("source_id", "load_id", "load_row", *identifying_columns(table)).collect()
+            read = read.with_columns(is_of_table=pl.lit(value=True))
+            for load, number in (
+                read.filter(table_hits(matcher, source, table, read)).select("load_id", "load_row").rows()
+            ):
+                found.setdefault(load, set()).add(number)
+        return found
+
     def _load(
-        self, manifest: Manifest, source: SourceConfig | None, screen: Screen | None, strings: Strings
+        self,
+        manifest: Manifest,
+        source: SourceConfig | None,
+        screen: Screen | None,
+        strings: Strings,
+        unmapped: set[int],
     ) -> LoadChange | None:
         rows = self.landing.scan(manifest)
-        numbers: set[int] = set()
+        numbers: set[int] = set() if screen is not None else set(unmapped)
         if screen is not None and manifest.parts:
             needed = manifest.columns if screen.fields is None else [n for n in manifest.columns if n in screen.fields]
             key_rows = rows.select(*needed, *META_SCHEMA).collect()
@@ -164,7 +218,7 @@ class Planner:
         if not numbers and not rejects:
             return None
         before = rows.filter(pl.col(_NUMBER).is_in(list(numbers))).collect()
-        after = before if screen is None else screen.apply(before)
+        after = before.filter(~pl.col(_NUMBER).is_in(list(unmapped))) if screen is None else screen.apply(before)
         return LoadChange(manifest, source, before, strings.mask_frame(after)[0], rejects)
 
     def _add_versions(
@@ -192,7 +246,7 @@ class Planner:
                 if table not in screen.config.tables or (fields := screen.key_fields(table)) is None:
                     continue
                 for manifest in self.landing.manifests(source.source, stream):
-                    if not fields <= set(manifest.columns):
+                    if manifest.removed_at is not None or not fields <= set(manifest.columns):
                         continue
                     rows = self.landing.scan(manifest)
                     key_rows = rows.select(*fields, *META_SCHEMA).collect()
@@ -208,22 +262,35 @@ class Planner:
                             known_change.before = pl.concat([known_change.before, others])
                             known_change.after = pl.concat([known_change.after, others])
 
-    def _add_tables(self, found: Plan, source: SourceConfig, loads: Mapping[str, LoadChange]) -> None:
-        questions = self.store.scan(CONTRACTS["question"]).filter(pl.col("source") == source.source).collect()
+    def _add_tables(
+        self,
+        found: Plan,
+        name: str,
+        loads: Mapping[str, LoadChange],
+        erased: Callable[[pl.DataFrame, str], pl.DataFrame],
+        whole: set[str],
+    ) -> None:
+        """Clean rows of a source: what the touched landed rows give, and rows that the landing cannot give again."""
         parts: dict[str, list[tuple[pl.DataFrame, pl.DataFrame]]] = {}
-        for change in loads.values():
-            config = source.streams.get(change.manifest.stream)
-            if config is None or change.before.is_empty():
-                continue
-            for table in config.tables:
-                before, after = (
-                    self.normalised(table, source, change.manifest, rows, questions)[0]
-                    for rows in (change.before, change.after)
-                )
-                parts.setdefault(table, []).append((before, after))
-        for table, frames in parts.items():
-            contract = CONTRACTS[table]
-            before = pl.concat([frame for frame, _ in frames])
+        source = self.sources.get(name)
+        if source is not None and loads:
+            questions = self.store.scan(CONTRACTS["question"]).filter(pl.col("source") == name).collect()
+            for change in loads.values():
+                config = source.streams.get(change.manifest.stream)
+                if config is None or change.before.is_empty() or change.manifest.removed_at is not None:
+                    continue
+                for table in config.tables:
+                    before, after = (
+                        self.normalised(table, source, change.manifest, rows, questions)[0]
+                        for rows in (change.before, change.after)
+                    )
+                    parts.setdefault(table, []).append((before, after))
+        for table, contract in CONTRACTS.items():
+            frames = parts.get(table, [])
+            keys = pl.concat([contract_keys(table, frame) for frame, _ in frames]) if frames else None
+            if (lost := self._lost(table, name, whole)) is not None:
+                frames.append(_lost_change(lost.collect(), table, erased, keys))
+            before = pl.concat([frame for frame, _ in frames]) if frames else pl.DataFrame()
             if before.is_empty():
                 continue
             after = latest_versions(contract, pl.concat([frame for _, frame in frames]).lazy()).collect()
@@ -263,6 +330,39 @@ class Planner:
         contract = CONTRACTS[table]
         numbers = self.store.with_partition(contract, rows)["_partition"].unique().to_list()
         return {self.store.partition_name(contract, number) for number in numbers}
+
+
+def contract_keys(table: str, rows: pl.DataFrame) -> pl.DataFrame:
+    """The key of each row, once."""
+    return rows.select(CONTRACTS[table].key).unique()
+
+
+def _lost_change(
+    rows: pl.DataFrame, table: str, erased: Callable[[pl.DataFrame, str], pl.DataFrame], keys: pl.DataFrame | None
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Of rows that the landing cannot give again, those that change or are versions of ``keys``: before and after."""
+    key = CONTRACTS[table].key
+    after = erased(rows, table)
+    touched = rows.join(after, on=rows.columns, how="anti", nulls_equal=True).select(key)
+    touched = touched if keys is None else pl.concat([touched, keys])
+    return tuple(frame.join(touched.unique(), on=key, how="semi") for frame in (rows, after))  # type: ignore[return-value]
+
+
+def _erased(
+    rows: pl.DataFrame, table: str, source: str, *, matcher: PlainMatcher, mode: Mode, strings: Strings
+) -> pl.DataFrame:
+    """Clean rows of a source without the person, or without what identifies."""
+    contract = CONTRACTS[table]
+    read = rows.select("source_id", *identifying_columns(table)).with_columns(is_of_table=pl.lit(value=True))
+    hits = table_hits(matcher, source, table, read)
+    if mode is Mode.DELETE or table == "customer":
+        rows = rows.filter(~hits)
+    else:
+        blank = [column.name for column in contract.columns if column.pii in IDENTIFYING and not column.required]
+        rows = rows.with_columns(pl.when(hits).then(None).otherwise(pl.col(name)).alias(name) for name in blank)
+        rows = rows.filter(~hits) if table == "comment" else rows
+    masked = strings.mask_frame(rows, [column.name for column in contract.columns] + ["attributes"])[0]
+    return masked
 
 
 def apply_to_clean(store: CleanStore, tables: Mapping[str, TableChange]) -> None:
