@@ -21,6 +21,7 @@ from data_quality.rules import (
     reject_duplicates,
     unique,
 )
+from data_quality.suites.disclosure import disclosure_rules
 from data_quality.suites.personal_data import personal_data_rules
 
 MART_KEYS: Mapping[str, tuple[str, ...]] = {
@@ -126,7 +127,7 @@ def marts_rules(limits: Limits | None = None, accept_drops: Collection[str] = ()
         rules += _suppression(mart, names)
     for fact in _PERSONS:
         rules += _persons(fact, limits)
-    rules += [*_nps_rules(), *_reconciliations(), *personal_data_rules(MART_KEYS)]
+    rules += [*_nps_rules(), *_reconciliations(), *personal_data_rules(MART_KEYS), *disclosure_rules(MART_KEYS)]
     return reject_duplicates(rules)
 
 
