@@ -110,6 +110,11 @@ def landed(landing_dir: Path, records: pl.DataFrame) -> tuple[pl.DataFrame, list
             problems.append(str(error))
             loads.append(Load(str(load_id), str(source), None, None, None, None, None, rows.height, {}))
             continue
+        if manifest.removed_at is not None:
+            problems.append(
+                f"retention removed the rows of load {load_id} of {source}.{manifest.stream} on "
+                f"{manifest.removed_at:%Y-%m-%d}: the file and the row that they came from cannot be named"
+            )
         frames.append(frame)
         stamps = {stamp.path: stamp.sha256 for stamp in manifest.files}
         read = frame["source_file"].drop_nulls().unique().sort().to_list()
@@ -140,6 +145,8 @@ def _manifest(landing_dir: Path, source: str, load_id: str) -> Manifest:
 
 
 def _landed_rows(landing: Landing, manifest: Manifest, load_rows: pl.Series) -> pl.DataFrame:
+    if manifest.removed_at is not None:
+        return pl.DataFrame(schema=LANDED_SCHEMA)
     ends = list(accumulate(part.rows for part in manifest.parts))
     names = [part.name for part in manifest.parts]
     part = pl.lit(None, pl.String)

@@ -22,6 +22,7 @@ from orchestration.lineage.tables import SEEDED, tables
 from orchestration.settings import PROJECT_ROOT, Settings
 from orchestration.sources.config import load_sources
 from orchestration.sources.extract import extract
+from orchestration.sources.landing import Landing
 from orchestration.warehouse.publish import publish
 from orchestration.warehouse.refresh import refresh_table
 
@@ -192,6 +193,17 @@ def test_a_load_that_left_the_landing_is_named(copied):
     assert [load.stream for load in found.loads] == ["responses", None]
     assert "holds no load" in found.notes[0]
     assert found.records["source_file"].to_list() == ["qualtrics_1.csv", "qualtrics_1.csv", None, None]
+
+
+def test_a_load_that_retention_removed_is_named(copied):
+    landing = Landing(copied.landing_dir)
+    [load] = landing.manifests("web", "responses")
+    landing.remove_rows(load, now=datetime(2026, 9, 1, tzinfo=UTC), keep=["response_id"])
+    found = explain(copied, "mart_nps", NORTH, built_by="run-1")
+    assert not found.differences
+    assert "retention removed the rows" in found.notes[0] and "2026-09-01" in found.notes[0]
+    assert [(load.source, load.stream) for load in found.loads] == [("qualtrics", "responses"), ("web", "responses")]
+    assert found.records["source_row"].to_list() == [1, 2, None, None]
 
 
 def test_a_release_without_its_code_says_so(copied):
