@@ -71,7 +71,8 @@ def stages() -> None:
     def run_dbt(settings: Settings, now: datetime) -> None:
         invoke = layer._invoke
         narrow = ["build", "--select", *MODELS, "--exclude-resource-type", "unit_test", "test"]
-        layer._invoke = lambda settings, _, *more: invoke(settings, narrow, *more)
+        full = {"--full-refresh"}
+        layer._invoke = lambda settings, arguments: invoke(settings, [*narrow, *full.intersection(arguments)])
         quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
         with dg.DagsterInstance.ephemeral() as instance:
             dg.materialize([layer.warehouse_assets(settings)], instance=instance, run_config=quiet)

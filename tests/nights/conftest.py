@@ -305,7 +305,8 @@ class Bench:
         if isinstance(until, list | tuple):
             models = [f"+{name}" for name in until]
             narrow = ["build", "--select", *models, "--exclude-resource-type", "unit_test", "test"]
-            dbt_layer._invoke = lambda settings, _, *more: invoke(settings, narrow, *more)
+            full = {"--full-refresh"}
+            dbt_layer._invoke = lambda settings, said: invoke(settings, [*narrow, *full.intersection(said)])
             dbt_layer._forget_touched = lambda settings: None
         try:
             graph, name = build_definitions(settings, clock=lambda: now), "nightly"
