@@ -27,7 +27,7 @@ from orchestration.privacy.landed import Mode
 from orchestration.privacy.plan import LoadChange, Plan, Planner, apply_to_clean, masked_rejects
 from orchestration.privacy.requests import ErasureError, Request
 from orchestration.privacy.strings import Strings
-from orchestration.privacy.subject import Subject, find
+from orchestration.privacy.subject import Subject, find, normalised_contact
 from orchestration.pseudonym import pseudonym
 from orchestration.settings import HMAC_KEY_VARIABLE, Settings
 from orchestration.sources.config import SourceConfig
@@ -107,7 +107,7 @@ def begin(settings: Settings, sources: Mapping[str, SourceConfig]) -> Begun:
         subject = Subject.from_json(request.found or {})
         suppression.add(
             settings.home,
-            subject.identifiers,
+            [*subject.identifiers, *subject.strings.as_identifiers()],
             mode=request.mode,
             request_id=request.request_id,
             requested_at=request.requested_at,
@@ -200,7 +200,7 @@ def finish(
             "request_id": request.request_id,
             "run_id": run_id,
             "subject_namespace": request.namespace,
-            "subject_hash": pseudonym(request.namespace, request.value, key),
+            "subject_hash": pseudonym(request.namespace, _asked_by(request), key),
             "mode": request.mode.value,
             "files_masked": masked,
             "releases_removed": removed,
@@ -217,6 +217,12 @@ def finish(
         requests.remove(settings.home, request.request_id)
         rows.append(row)
     return rows
+
+
+def _asked_by(request: Request) -> str:
+    """What was asked by, in the form in which the warehouse holds it."""
+    value = request.subject[requests.FIELDS[request.by][-1]]
+    return normalised_contact(request.by, value) if request.by in {"email", "phone"} else value
 
 
 def _begun(settings: Settings) -> list[Request]:

@@ -12,15 +12,15 @@ An identifier is a value in a namespace:
 ``email``, ``phone``                  a contact, normalised
 ``visitor/<source>``                  a cookie; of events without login
 ``login/<source>``                    a web user id
+``digits``, ``word``                  a phone's digits and a long id, as other people's texts may hold them
 ====================================  ======================================================================
 
-Does not belong here: which identifiers a person has (``subject``), and other people's rows that mention the person
-(``strings``).
+Does not belong here: which identifiers a person has (``subject``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -29,9 +29,10 @@ from typing import Protocol
 
 import polars as pl
 
-from orchestration.contracts import CONTRACTS, Pii
+from orchestration.contracts import CONTRACTS, Kind, Pii
 from orchestration.contracts.mapping import TableMapping
 from orchestration.normalize.table import LOAD_ROW, NormaliseContext, read_columns, source_fields
+from orchestration.privacy.strings import ERASED, tokens
 from orchestration.pseudonym import pseudonyms
 from orchestration.sources.config import SourceConfig
 from orchestration.sources.landing import META_SCHEMA
@@ -304,15 +305,57 @@ def table_hits(matcher: Matcher, source: str, table: str, read: pl.DataFrame) ->
 def screens(
     source: SourceConfig, stream: str, matchers: Mapping[Mode, Matcher], key: bytes
 ) -> Callable[[pl.DataFrame], pl.DataFrame]:
-    """One function that applies a screen for each mode; deletion first."""
+    """One function that applies a screen for each mode, deletion first, and masks mentions in what is left."""
     chosen = [Screen(source, stream, matchers[mode], mode, key) for mode in Mode if mode in matchers]
+    mapped = [_wordless_fields(mapping, table) for table, mapping in source.streams[stream].tables.items()]
 
     def apply(rows: pl.DataFrame) -> pl.DataFrame:
         for screen in chosen:
             rows = screen.apply(rows)
+        names = [name for name in rows.columns if name not in META_SCHEMA and not any(name in part for part in mapped)]
+        for screen in chosen:
+            rows = mask_mentions(rows, names, screen.matcher)
         return rows
 
     return apply
+
+
+def mask_mentions(rows: pl.DataFrame, columns: Sequence[str], matcher: Matcher) -> pl.DataFrame:
+    """Mask addresses, numbers and long ids of persons in texts of other people's rows.
+
+    Args:
+        rows: Landed rows.
+        columns: Text columns to look at.
+        matcher: Knows the namespaces ``email``, ``digits`` and ``word``.
+    """
+    changed = []
+    for name in columns:
+        texts = rows[name].filter(rows[name].str.contains(r"@|\d").fill_null(value=False)).unique().to_list()
+        parts = [(text, *token) for text in texts for token in tokens(text)]
+        if not parts:
+            continue
+        cut = pl.DataFrame(parts, schema=["text", "namespace", "value", "written"], orient="row")
+        hits = [
+            part.filter(matcher.hits(str(namespace), part["value"])) for (namespace,), part in cut.group_by("namespace")
+        ]
+        masked: dict[str, str] = {}
+        for text, written in pl.concat(hits).select("text", "written").rows():
+            masked[text] = masked.get(text, text).replace(written, ERASED)
+        if masked:
+            new = [None if text == ERASED else text for text in masked.values()]
+            changed.append(rows[name].replace(pl.Series(list(masked)), pl.Series(new, dtype=pl.String)))
+    return rows.with_columns(changed) if changed else rows
+
+
+def _wordless_fields(mapping: TableMapping, table: str) -> set[str]:
+    """Source fields of a table that hold no words: keys, times, numbers, listed values."""
+    worded = {Kind.TEXT, Kind.JSON, Kind.PERSON_NAME}
+    found: set[str] = set()
+    for name, entry in mapping.fields.items():
+        column = CONTRACTS[table].column(name)
+        if column.kind not in worded and column.pii is not Pii.FREE_TEXT:
+            found |= set(entry.source_fields)
+    return found - set(mapping.attributes) - set(mapping.texts.values())
 
 
 def _is_score(rows: pl.DataFrame, field: str) -> pl.Series:

@@ -275,16 +275,32 @@ class Planner:
         source = self.sources.get(name)
         if source is not None and loads:
             questions = self.store.scan(CONTRACTS["question"]).filter(pl.col("source") == name).collect()
-            for change in loads.values():
-                config = source.streams.get(change.manifest.stream)
-                if config is None or change.before.is_empty() or change.manifest.removed_at is not None:
+            for stream, config in source.streams.items():
+                changes = [
+                    change
+                    for change in loads.values()
+                    if change.manifest.stream == stream and change.before.height and change.manifest.removed_at is None
+                ]
+                if not changes:
                     continue
+                # Which keys are touched does not depend on the load, so that rows of the same columns go together.
+                alike: dict[tuple[str, ...], list[LoadChange]] = {}
+                for change in changes:
+                    alike.setdefault(change.manifest.columns, []).append(change)
                 for table in config.tables:
-                    before, after = (
-                        self.normalised(table, source, change.manifest, rows, questions)[0]
-                        for rows in (change.before, change.after)
-                    )
-                    parts.setdefault(table, []).append((before, after))
+                    touched = [
+                        self.normalised(
+                            table, source, some[0].manifest, pl.concat([change.before for change in some]), questions
+                        )[0]
+                        for some in alike.values()
+                    ]
+                    made_anew = [
+                        self.normalised(table, source, change.manifest, change.after, questions)[0]
+                        for change in changes
+                        if change.after.height
+                    ]
+                    before = pl.concat(touched)
+                    parts.setdefault(table, []).append((before, pl.concat([before.clear(), *made_anew])))
         for table, contract in CONTRACTS.items():
             frames = parts.get(table, [])
             keys = pl.concat([contract_keys(table, frame) for frame, _ in frames]) if frames else None

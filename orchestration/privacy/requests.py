@@ -17,7 +17,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -73,11 +73,6 @@ class Request:
         """Namespace of the subject in the audit row."""
         return f"record/{self.subject['table']}/{self.subject['source']}" if self.by == "record" else self.by
 
-    @property
-    def value(self) -> str:
-        """The subject as it is hashed for the audit row."""
-        return self.subject[FIELDS[self.by][-1]]
-
 
 def folder_of(home: Path) -> Path:
     """Where requests wait."""
@@ -125,11 +120,6 @@ def pending(home: Path) -> tuple[list[Request], list[str]]:
         except ErasureError as error:
             faults.append(str(error))
     return sorted(requests, key=lambda request: (request.requested_at, request.request_id)), faults
-
-
-def refused(request: Request, error: str) -> Request:
-    """The request with the reason why it could not be done."""
-    return replace(request, error=error)
 
 
 def _read(path: Path) -> Request:

@@ -7,6 +7,9 @@ for in texts.
 
 A hit is bounded: ``li@example.com`` is not found in ``mali@example.com`` nor ``13800000003`` in a longer number.
 
+``Strings`` knows the strings; where only their hashes are known, ``tokens`` cuts a text into what they may be compared
+with.
+
 Does not belong here: which strings a person has (``subject``), which files are searched (``search``).
 """
 
@@ -94,6 +97,11 @@ class Strings:
         """``pattern`` over UTF-8."""
         return re.compile(self.pattern.pattern.encode(), re.IGNORECASE)
 
+    def as_identifiers(self) -> list[tuple[str, str]]:
+        """Namespace and value of what ``tokens`` may find."""
+        words = [("word", text) for text in self.contacts if "@" not in text]
+        return [*words, *(("digits", number) for number in self.digits)]
+
     def found(self, text: str) -> bool:
         """Whether a text holds a hit."""
         return self.pattern.search(text) is not None
@@ -136,6 +144,24 @@ class Strings:
                 values = pl.Series(list(new.values()), dtype=pl.String)
                 changed.append(frame[name].replace_strict(old, values, default=frame[name], return_dtype=pl.String))
         return frame.with_columns(changed), cells
+
+
+_TOKEN = re.compile(
+    r"(?P<email>[A-Za-z0-9_+.\-]+@[A-Za-z0-9\-]+(?:\.[A-Za-z0-9\-]+)+)"
+    r"|(?P<digits>(?<![A-Za-z0-9])\+?\d[\d\s().\-]{5,}\d(?![A-Za-z0-9]))"
+    r"|(?P<word>[A-Za-z0-9_\-]{6,})"
+)
+
+
+def tokens(text: str) -> list[tuple[str, str, str]]:
+    """Parts of a text that may give somebody away: namespace (``email``, ``digits``, ``word``), value, as written."""
+    found = []
+    for match in _TOKEN.finditer(text):
+        namespace, written = str(match.lastgroup), match.group()
+        value = {"email": written.lower().rstrip("."), "digits": re.sub(r"\D", "", written)}.get(namespace, written)
+        if namespace != "word" or is_telling_id(value):
+            found.append((namespace, value.removeprefix("00") if namespace == "digits" else value, written))
+    return found
 
 
 def _forms(text: str) -> list[str]:
