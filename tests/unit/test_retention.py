@@ -329,3 +329,31 @@ def test_what_was_removed_is_recorded(home):
     assert (row["subject"], row["policy"], row["removed_count"], row["removed_rows"]) == ("web", "1 days", 2, 4)
     assert row["freed_bytes"] > 0 and row["before_at"] == home.now.replace(tzinfo=None) - timedelta(days=1)
     assert rows.filter(pl.col("kept_kind") == "clean")["policy"].to_list() == [None]
+
+
+# --- in Dagster ---------------------------------------------------------------------------------------
+
+
+def test_old_runs_go_with_their_logs_and_the_housekeeping_job_does_it_all(home):
+    import dagster as dg
+
+    from orchestration.assets.retention import enforce, run_history, summary
+    from orchestration.automation.jobs import housekeeping_job
+
+    @dg.job
+    def some_job():
+        pass
+
+    with dg.DagsterInstance.ephemeral(tempdir=str(home.path)) as instance:
+        run_id = some_job.execute_in_process(instance=instance).run_id
+        (home.path / run_id / "compute_logs").mkdir(parents=True)
+        soon, late = (datetime.now(UTC) + timedelta(days=days) for days in (89, 91))
+        assert run_history(home.settings, instance, soon).names == ()
+        assert run_history(home.settings, instance, late).names == (run_id,)
+        assert summary(enforce({}, home.settings, instance, run_id="r1", now=soon)) == "nothing was due"
+        result = housekeeping_job({}, home.settings, lambda: late).execute_in_process(instance=instance)
+        assert result.output_for_node("enforce_retention") == 2, "the run, and its logs"
+        assert instance.get_run_by_id(run_id) is None
+        assert not (home.path / run_id / "compute_logs").exists()
+    rows = Control(home.settings.control_dir).scan("retention").filter(pl.col("removed_count") > 0).collect()
+    assert sorted(rows["kept_kind"]) == ["logs", "run_history"] and set(rows["run_id"]) == {result.run_id}
