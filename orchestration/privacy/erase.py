@@ -173,12 +173,14 @@ def finish(
         if not any(path.is_relative_to(folder) for folder in kept):
             masked += search.mask(path, strings)
     for path in search.files(settings, sources):
-        # The landing is searched row by row, by the plan that finds nothing more to do.
-        if path.is_relative_to(settings.landing_dir) and path.suffix == ".parquet":
-            continue
         searched += 1
+        # The landing is searched row by row, by the plan that finds nothing more to do; clean tables file by file.
+        layers = (settings.landing_dir, settings.clean_dir)
+        if path.suffix == ".parquet" and any(path.is_relative_to(folder) for folder in layers):
+            continue
         if search.holds(path, strings):
             left.append(str(path.relative_to(settings.home)))
+    left += [str(path.relative_to(settings.home)) for path in search.tables_holding(settings.clean_dir, strings)]
     planner = _planner(settings, store, sources)
     for request in begun:
         plan = planner.plan(subjects[request.request_id], request.mode)
@@ -193,7 +195,6 @@ def finish(
             f"{', '.join(sorted(set(left))[:10])}. The request stays and the next night tries again; a file that is "
             "not the warehouse's own has to be removed by hand"
         )
-    searched += sum(len(manifest.parts) for manifest in _manifests(settings))
     rows = []
     for request in begun:
         row: dict[str, int | str] = {

@@ -7,7 +7,7 @@ is what their remaining versions in the landing give, so that it equals a rebuil
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -23,6 +23,9 @@ from orchestration.sources.landing import META_SCHEMA, Landing, Manifest
 from orchestration.warehouse.clean import CleanStore
 
 _NUMBER = "_load_row"
+_LOAD = "_load"
+_BATCH_ROWS = 1_000_000
+_BATCH_LOADS = 64
 
 
 @dataclass
@@ -134,15 +137,11 @@ class Planner:
             }
             unmapped = self._unmapped_rows(name, matcher, whole)
             loads = {
-                manifest.load_id: change
+                load: change
                 for stream in streams
-                for manifest in self.landing.manifests(name, stream)
-                if (
-                    change := self._load(
-                        manifest, source, screens.get(stream), subject.strings, unmapped.get(manifest.load_id, set())
-                    )
-                )
-                is not None
+                for load, change in self._loads(
+                    self.landing.manifests(name, stream), source, screens.get(stream), subject.strings, unmapped
+                ).items()
             }
             if source is not None and any(change.before.height for change in loads.values()):
                 self._add_versions(source, screens, loads, subject)
@@ -196,30 +195,56 @@ class Planner:
                 found.setdefault(load, set()).add(number)
         return found
 
-    def _load(
+    def _loads(
         self,
-        manifest: Manifest,
+        manifests: Sequence[Manifest],
         source: SourceConfig | None,
         screen: Screen | None,
         strings: Strings,
-        unmapped: set[int],
-    ) -> LoadChange | None:
-        rows = self.landing.scan(manifest)
-        numbers: set[int] = set() if screen is not None else set(unmapped)
-        if screen is not None and manifest.parts:
-            needed = manifest.columns if screen.fields is None else [n for n in manifest.columns if n in screen.fields]
-            key_rows = rows.select(*needed, *META_SCHEMA).collect()
-            numbers = set(key_rows.filter(screen.hits(key_rows))[_NUMBER])
-        texts = [*manifest.columns, "_file"]
-        mentions = rows.filter(strings.candidates(texts)).collect() if strings else rows.head(0).collect()
-        masked = strings.mask_frame(mentions)[0]
-        numbers |= set(mentions.join(masked, on=mentions.columns, how="anti", nulls_equal=True)[_NUMBER])
-        rejects = int(_mentioned(self.landing.rejects(manifest).collect(), strings).sum()) if manifest.rejects else 0
-        if not numbers and not rejects:
-            return None
-        before = rows.filter(pl.col(_NUMBER).is_in(list(numbers))).collect()
-        after = before.filter(~pl.col(_NUMBER).is_in(list(unmapped))) if screen is None else screen.apply(before)
-        return LoadChange(manifest, source, before, strings.mask_frame(after)[0], rejects)
+        unmapped: Mapping[str, set[int]],
+    ) -> dict[str, LoadChange]:
+        """What changes in the loads of a stream."""
+        found: dict[str, LoadChange] = {}
+        for some in _batches(manifests):
+            touched = self._touched(some, screen, strings)
+            for position, manifest in enumerate(some):
+                numbers = set(touched.filter(pl.col(_LOAD) == position)[_NUMBER])
+                theirs = set() if screen is not None else unmapped.get(manifest.load_id, set())
+                numbers |= theirs
+                rejects = 0
+                if manifest.rejects:
+                    rejects = int(_mentioned(self.landing.rejects(manifest).collect(), strings).sum())
+                if not numbers and not rejects:
+                    continue
+                before = self.landing.scan(manifest).filter(pl.col(_NUMBER).is_in(list(numbers))).collect()
+                after = before.filter(~pl.col(_NUMBER).is_in(list(theirs)))
+                after = after if screen is None else screen.apply(after)
+                change = LoadChange(manifest, source, before, strings.mask_frame(after)[0], rejects)
+                found[manifest.load_id] = change
+        return found
+
+    def _touched(self, manifests: Sequence[Manifest], screen: Screen | None, strings: Strings) -> pl.DataFrame:
+        """Position of the load and number of each row that is the person's or mentions them."""
+        rows, columns = self._together(manifests), manifests[0].columns
+        found = [pl.DataFrame(schema={_LOAD: pl.Int32(), _NUMBER: pl.Int64()})]
+        if screen is not None:
+            needed = columns if screen.fields is None else [name for name in columns if name in screen.fields]
+            key_rows = rows.select(*needed, *META_SCHEMA, _LOAD).collect()
+            hits = screen.hits(key_rows.drop(_LOAD))
+            found.append(key_rows.select(_LOAD, _NUMBER).filter(hits))
+        if strings:
+            mentions = rows.filter(strings.candidates([*columns, "_file"])).collect()
+            masked = strings.mask_frame(mentions)[0]
+            changed = mentions.join(masked, on=mentions.columns, how="anti", nulls_equal=True)
+            found.append(changed.select(_LOAD, _NUMBER))
+        return pl.concat(found).unique()
+
+    def _together(self, manifests: Sequence[Manifest]) -> pl.LazyFrame:
+        """Rows of several loads with equal columns, with the position of the load."""
+        return pl.concat(
+            self.landing.scan(manifest).with_columns(pl.lit(position, dtype=pl.Int32).alias(_LOAD))
+            for position, manifest in enumerate(manifests)
+        )
 
     def _add_versions(
         self, source: SourceConfig, screens: Mapping[str, Screen], loads: dict[str, LoadChange], subject: Subject
@@ -245,22 +270,31 @@ class Planner:
             for stream, screen in screens.items():
                 if table not in screen.config.tables or (fields := screen.key_fields(table)) is None:
                     continue
-                for manifest in self.landing.manifests(source.source, stream):
-                    if manifest.removed_at is not None or not fields <= set(manifest.columns):
-                        continue
-                    rows = self.landing.scan(manifest)
-                    key_rows = rows.select(*fields, *META_SCHEMA).collect()
-                    is_version = screen.keys(table, key_rows).is_in(list(touched)).fill_null(value=False)
-                    known_change = loads.get(manifest.load_id)
-                    have = set() if known_change is None else set(known_change.before[_NUMBER])
-                    more = set(key_rows.filter(is_version)[_NUMBER]) - have
-                    if more:
-                        others = rows.filter(pl.col(_NUMBER).is_in(list(more))).collect()
-                        if known_change is None:
-                            loads[manifest.load_id] = LoadChange(manifest, source, others, others)
-                        else:
-                            known_change.before = pl.concat([known_change.before, others])
-                            known_change.after = pl.concat([known_change.after, others])
+                manifests = [
+                    manifest
+                    for manifest in self.landing.manifests(source.source, stream)
+                    if manifest.removed_at is None and fields <= set(manifest.columns)
+                ]
+                for some in _batches(manifests):
+                    key_rows = self._together(some).select(*fields, *META_SCHEMA, _LOAD).collect()
+                    is_version = screen.keys(table, key_rows.drop(_LOAD)).is_in(list(touched)).fill_null(value=False)
+                    for (position,), versions in key_rows.filter(is_version).group_by(_LOAD):
+                        self._add_rows(loads, some[int(str(position))], source, set(versions[_NUMBER]))
+
+    def _add_rows(
+        self, loads: dict[str, LoadChange], manifest: Manifest, source: SourceConfig, numbers: set[int]
+    ) -> None:
+        """Rows that stay as they are, beside those of a load that change."""
+        change = loads.get(manifest.load_id)
+        more = numbers - (set() if change is None else set(change.before[_NUMBER]))
+        if not more:
+            return
+        others = self.landing.scan(manifest).filter(pl.col(_NUMBER).is_in(list(more))).collect()
+        if change is None:
+            loads[manifest.load_id] = LoadChange(manifest, source, others, others)
+        else:
+            change.before = pl.concat([change.before, others])
+            change.after = pl.concat([change.after, others])
 
     def _add_tables(
         self,
@@ -346,6 +380,24 @@ class Planner:
         contract = CONTRACTS[table]
         numbers = self.store.with_partition(contract, rows)["_partition"].unique().to_list()
         return {self.store.partition_name(contract, number) for number in numbers}
+
+
+def _batches(manifests: Sequence[Manifest]) -> Iterator[list[Manifest]]:
+    """Loads that are read together: of equal columns, and not too many rows."""
+    some: list[Manifest] = []
+    rows = 0
+    for manifest in manifests:
+        if some and (
+            manifest.columns != some[0].columns
+            or len(some) == _BATCH_LOADS
+            or rows + manifest.rows_landed > _BATCH_ROWS
+        ):
+            yield some
+            some, rows = [], 0
+        some.append(manifest)
+        rows += manifest.rows_landed
+    if some:
+        yield some
 
 
 def contract_keys(table: str, rows: pl.DataFrame) -> pl.DataFrame:

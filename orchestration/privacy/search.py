@@ -30,6 +30,9 @@ from orchestration.warehouse.files import write_parquet
 
 _SQLITE_SECONDS = 30
 _GLOB = frozenset("*?[")
+_FILES = 64
+_MADE = {"load_id", "row_hash"}
+"""Columns of clean tables that the warehouse itself makes up of digits."""
 
 
 def files(settings: Settings, sources: Mapping[str, SourceConfig]) -> Iterator[Path]:
@@ -80,6 +83,27 @@ def holds(path: Path, strings: Strings) -> bool:
                 content = path.read_bytes()
                 return _may_hold(content, strings) and strings.bytes_pattern.search(content) is not None
     return False
+
+
+def tables_holding(folder: Path, strings: Strings) -> Iterator[Path]:
+    """Tables of the clean layer that hold one of the strings: their folders. Files are read many at a time."""
+    for table in sorted(path for path in folder.glob("*/") if any(path.glob("*.parquet"))):
+        texts = {
+            path: [name for name, kind in pl.read_parquet_schema(path).items() if kind == pl.String]
+            for path in sorted(table.glob("*.parquet"))
+        }
+        names = sorted({name for columns in texts.values() for name in columns} - _MADE)
+        scans = [
+            pl.scan_parquet(path, glob=False).select(
+                pl.col(name) if name in columns else pl.lit(None, dtype=pl.String).alias(name) for name in names
+            )
+            for path, columns in texts.items()
+        ]
+        for at in range(0, len(scans) if names else 0, _FILES):
+            rows = pl.concat(scans[at : at + _FILES]).filter(strings.candidates(names)).collect()
+            if strings.mask_frame(rows)[1]:
+                yield table
+                break
 
 
 def kind_of(path: Path) -> str:

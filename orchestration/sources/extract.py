@@ -172,7 +172,7 @@ def _land(request: ReadRequest, delivery: Delivery, writer: LoadWriter, clock: C
         writer.write(rows, is_content=not batch.is_final)
         if batch.rejects is not None and not batch.rejects.is_empty():
             rows_read += batch.rejects.height
-            rejects = batch.rejects
+            rejects = _screened(batch.rejects, request)
             first_reject = rejects.head(1) if first_reject is None else first_reject
             if actions:
                 # The text of a line that cannot be split into fields would carry the fields to be hidden.
@@ -223,6 +223,13 @@ def _land(request: ReadRequest, delivery: Delivery, writer: LoadWriter, clock: C
         rows_suppressed=rows_suppressed,
     )
     return _record(manifest)
+
+
+def _screened(rejects: pl.DataFrame, request: ReadRequest) -> pl.DataFrame:
+    """Rejects without the text of lines that mention a person who was erased."""
+    screened = request.screen(rejects)
+    is_same = rejects["text"].eq_missing(screened["text"])
+    return screened.with_columns(pl.when(is_same).then(pl.col("text")).alias("text"))
 
 
 def _marked(rows: pl.DataFrame, config: StreamConfig) -> pl.DataFrame:
