@@ -19,6 +19,8 @@ import polars as pl
 TEMPORARY_SUFFIX = ".tmp"
 """No reader's glob of ``*.parquet`` or ``*.json`` takes a file that ends so."""
 
+_ROOM = 1 << 20
+
 
 def sync_folder(folder: Path) -> None:
     """Make renames and removals within ``folder`` survive a power cut."""
@@ -38,10 +40,20 @@ def prepare_parquet(frame: pl.DataFrame, path: Path) -> Path:
     """Write ``frame`` under the temporary name of ``path`` and sync it.
 
     Compression, statistics and row-group size are fixed, so that equal frames give equal bytes.
+
+    Raises:
+        OSError: the disk is full.
     """
     temporary = temporary_path(path)
     with temporary.open("wb") as target:
-        frame.write_parquet(target, compression="zstd", compression_level=1, statistics=True, row_group_size=122_880)
+        try:
+            frame.write_parquet(
+                target, compression="zstd", compression_level=1, statistics=True, row_group_size=122_880
+            )
+        except pl.exceptions.PolarsError:
+            # Polars says of a full disk that the file is damaged; asking for more room gives the true error.
+            os.posix_fallocate(target.fileno(), 0, os.fstat(target.fileno()).st_size + _ROOM)
+            raise
         target.flush()
         os.fsync(target.fileno())
     return temporary

@@ -1,10 +1,11 @@
 """One stage of a night in a process of its own, which dies at one of its file operations; and a reader.
 
-``stages`` imports everything once and then forks a process for each line it reads, ``{"stage", "home", "at",
-"clock"}``: the process runs the stage on the home at that clock and kills itself with SIGKILL when it is about to make
-its operation number ``at`` (opening, renaming, removing, making or linking something below the home). With ``at`` 0 it
-runs to its end and says how many operations there were. ``reader`` opens what is published again and again until its
-input is closed, and says what it found.
+``stages`` imports everything once and then forks a process for each line it reads, ``{"stage", "home", "at", "clock",
+"file_limit"}``: the process runs the stage on the home at that clock and kills itself with SIGKILL when it is about to
+make its operation number ``at`` (opening, renaming, removing, making or linking something below the home). With ``at``
+0 it runs to its end and says how many operations there were. ``file_limit`` is the size in bytes that no file may
+outgrow, where it is not 0. ``reader`` opens what is published again and again until its input is closed, and says what
+it found.
 
 What DuckDB and Polars do to a file once it is open is not counted: the tests of whole nights kill there.
 """
@@ -12,6 +13,7 @@ What DuckDB and Polars do to a file once it is open is not counted: the tests of
 import importlib
 import json
 import os
+import resource
 import signal
 import sys
 import threading
@@ -99,9 +101,12 @@ def stages() -> None:
     def child(order: dict) -> int:
         home = Path(order["home"])
         settings = replace(Settings(home=home, sources_dir=home / "sources"), duckdb_memory_limit="1GB")
+        if limit := order.get("file_limit"):
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
         count = _die_at(home, order["at"])
         try:
-            with (home / "stage.log").open("a") as log, redirect_stdout(log):
+            with Path(os.devnull).open("w") as nothing, redirect_stdout(nothing):
                 run[order["stage"]](settings, datetime.fromisoformat(order["clock"]))
         except BaseException:
             _say({"error": traceback.format_exc()})
@@ -127,7 +132,7 @@ def _die_at(home: Path, at: int):
 
     def watch(event: str, arguments: tuple) -> None:
         nonlocal counted
-        if event in COUNTED and str(arguments[0]).startswith(prefix) and not str(arguments[0]).endswith("stage.log"):
+        if event in COUNTED and str(arguments[0]).startswith(prefix):
             with lock:
                 counted += 1
                 if counted == at:
@@ -143,6 +148,7 @@ def reader(current: Path) -> None:
 
     from orchestration.warehouse.publish import PUBLISHED_CONTROL
 
+    os.nice(10)  # it must not keep the processor from what it watches
     stop = threading.Event()
     threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
     faults: list[str] = []

@@ -2,8 +2,11 @@
 
 Each trial is a copy of a home in which the stage has work to do. It is killed at one of its file operations; then what
 readers of that layer see is whole, and running the stage again gives what one run without a kill gives: no row less, no
-row twice. A reader of the published files never rests meanwhile. Kills of publishing step by step are in
-``test_publish.py``, of a merge rename by rename in ``test_clean_killed.py``, of whole nights in ``tests/nights``.
+row twice. A full disk is treated like a kill: it fails the stage and harms nothing. A reader of the published files
+never rests while publishers die.
+
+Kills of publishing step by step are in ``test_publish.py``, of a merge rename by rename in ``test_clean_killed.py``, of
+whole nights in ``tests/nights``.
 """
 
 import hashlib
@@ -32,6 +35,16 @@ FIRST, SECOND, LATER = "2026-05-03T18:00:00+00:00", "2026-05-04T18:00:00+00:00",
 STAGES = ("extract", "clean", "identity", "dbt", "gate", "publish")
 KILLS = {"extract": 14, "clean": 14, "identity": 6, "gate": 4, "publish": 8}
 DBT_KILLS = 6
+DISK = 256 << 20
+ROOMS = {
+    "extract": [8 << 10, 40 << 10],
+    "clean": [8 << 10, 64 << 10],
+    "identity": [0],
+    "gate": [4 << 10],
+    "publish": [64 << 10, 1 << 20],
+}
+"""Stage to the bytes that are free on the disk when it begins."""
+FULL = ("No space left on device", "not enough space", "File too large", "Could not write")
 
 CRM = """\
 source: crm
@@ -152,9 +165,9 @@ class Stages:
     def __init__(self, child):
         self.child = child
 
-    def run(self, home, stage, clock, at=0):
+    def run(self, home, stage, clock, at=0, file_limit=0):
         """Exit status of the process, and what it said."""
-        order = {"stage": stage, "home": str(home), "at": at, "clock": clock}
+        order = {"stage": stage, "home": str(home), "at": at, "clock": clock, "file_limit": file_limit}
         self.child.stdin.write(json.dumps(order) + "\n")
         self.child.stdin.flush()
         said = json.loads(self.child.stdout.readline())
@@ -299,17 +312,23 @@ def test_a_stage_killed_at_any_moment_is_mended_by_its_next_run(stages, homes, c
         shutil.rmtree(home)
 
 
-def test_dbt_killed_again_and_again_builds_what_one_build_builds(stages, homes, copy):
+@pytest.fixture(scope="module")
+def built(stages, homes, tmp_path_factory):
+    """What one build without a kill makes, and the number of its operations."""
+    home = shutil.copytree(homes["dbt"], tmp_path_factory.mktemp("built") / "home", symlinks=True)
+    return stages.whole(home, "dbt", SECOND), tables(home)
+
+
+def test_dbt_killed_again_and_again_builds_what_one_build_builds(stages, homes, copy, built):
     """The first kill falls into reading the project, because the home is new; the others between models."""
-    expected, home = copy(homes["dbt"], "expected"), copy(homes["dbt"], "home")
-    operations = stages.whole(expected, "dbt", SECOND)
+    home, (operations, expected) = copy(homes["dbt"], "home"), built
     chance = random.Random("nights dbt")
     before = released(home)
     for first, last in [(0.0, 0.3), *[(0.4, 0.7)] * (DBT_KILLS - 1)]:
         stages.killed(home, "dbt", SECOND, round(operations * chance.uniform(first, last)))
         assert released(home) == before
     stages.whole(home, "dbt", SECOND)
-    assert_same(tables(home), tables(expected), "after all kills")
+    assert_same(tables(home), expected, "after all kills")
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "partial_parse.msgpack"])
@@ -336,6 +355,64 @@ def test_a_publisher_killed_again_and_again_never_shows_a_reader_half_a_release(
     assert len(seen) in (1, 2)
     assert released(home)[""] == "run-04"
     assert leftovers(home) == []
+
+
+@pytest.fixture(scope="module")
+def small_disk(tmp_path_factory):
+    """A folder, and whether it is a disk of its own: who may not mount gets a limit on the size of files instead."""
+    folder = tmp_path_factory.mktemp("disk")
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", str(folder)]
+    mounted = subprocess.run(mount, capture_output=True, check=False).returncode == 0
+    yield folder, mounted
+    if mounted:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def run_in(room, stages, home, stage, small_disk):
+    """Run a stage while only ``room`` bytes are free."""
+    disk, mounted = small_disk
+    if not mounted:
+        return stages.run(home, stage, SECOND, file_limit=max(1, room))
+    with (disk / "filler").open("wb") as filler:
+        free = os.statvfs(disk)
+        os.posix_fallocate(filler.fileno(), 0, free.f_bavail * free.f_frsize - room)
+    try:
+        return stages.run(home, stage, SECOND)
+    finally:
+        (disk / "filler").unlink()
+
+
+def test_a_full_disk_fails_dbt_and_harms_nothing(stages, homes, built, small_disk):
+    home = shutil.copytree(homes["dbt"], small_disk[0] / "dbt", symlinks=True)
+    before = released(home)
+    status, said = run_in(64 << 10, stages, home, "dbt", small_disk)
+    assert status == 1
+    assert any(words in said["error"] for words in FULL), said["error"]
+    assert released(home) == before
+    stages.whole(home, "dbt", SECOND)
+    assert_same(tables(home), built[1], "after a full disk")
+    shutil.rmtree(home)
+
+
+@pytest.mark.parametrize("stage", ROOMS)
+def test_a_full_disk_fails_the_stage_and_harms_nothing(stages, homes, copy, small_disk, stage):
+    expected = copy(homes[stage], "expected")
+    stages.whole(expected, stage, SECOND)
+    disk, failed = small_disk[0], 0
+    for room in ROOMS[stage]:
+        home = shutil.copytree(homes[stage], disk / f"{stage}-{room}", symlinks=True)
+        before = released(home)
+        status, said = run_in(room, stages, home, stage, small_disk)
+        if status:
+            failed += 1
+            assert any(words in said["error"] for words in FULL), said["error"]
+        readable(home)
+        assert released(home) in (before, released(expected))
+        stages.whole(home, stage, SECOND)
+        assert_same(STATE[stage](home), STATE[stage](expected), f"{stage} with room for {room} bytes")
+        assert leftovers(home) == []
+        shutil.rmtree(home)
+    assert failed, "the disk was large enough"
 
 
 def test_the_suite_kills_often_enough():
