@@ -1,4 +1,4 @@
-"""``python -m tests.benchmarks [events] [night] [gates]``: measure side by side, print tables, assert nothing."""
+"""``python -m tests.benchmarks [events] [night] [gates] [change]``: measure and print tables, assert nothing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-NAMES = ("events", "night", "gates")
+NAMES = ("events", "night", "gates", "change")
 
 
 def main() -> None:
@@ -29,6 +29,10 @@ def main() -> None:
             from tests.benchmarks import bench_night
 
             bench_night.main(home, given.rounds)
+        elif name == "change":
+            from tests.benchmarks import bench_change
+
+            bench_change.main(home, given.events)
         else:
             from tests.benchmarks import bench_gates
 

@@ -1,0 +1,118 @@
+"""What a night costs when little changed, and an erasure, beside the night that makes everything.
+
+``python -m tests.benchmarks change [--events 5000000]`` prints tables and asserts nothing. The sample company with 400
+days of history, without its last four days, has its first night below ``$EXPERIENCE_HOME/benchmark``; then nothing
+happens for a night, then come the four days (1 % new events) with as many of the events before restated, then one
+person is erased. CPU seconds by layer come from ``step_metric``.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+
+import polars as pl
+
+from tests.benchmarks.bench_night import run
+from tests.benchmarks.measuring import ROOT, print_table
+
+LAST_DAY = date(2026, 10, 31)
+NEW_DAYS = 4
+RESTATED_SHARE = 0.01
+
+
+@dataclass(frozen=True)
+class Night:
+    """One run: its cost as a whole process, and by layer."""
+
+    cpu_seconds: float
+    seconds: float
+    layers: dict[str, float]
+
+
+def main(home: Path, events: int = 5_000_000) -> None:
+    """Play the nights and print what each cost."""
+    folder = home / "benchmark" / f"change-{events}"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    environment = os.environ | {"EXPERIENCE_HOME": str(folder), "DAGSTER_HOME": str(ROOT), "PYTHONUTF8": "1"}
+    environment.pop("EXPERIENCE_SOURCES", None)
+    experience = str(Path(sys.executable).with_name("experience"))
+    sample = [sys.executable, "-m", "orchestration.sample", "--home", str(folder)]
+
+    def night(*arguments: str) -> Night:
+        seconds, cpu, _ = run([experience, *(arguments or ("nightly",))], environment)
+        return Night(cpu, seconds, layers(folder))
+
+    run([experience, "init"], environment)
+    run([*sample, "--events", str(events), "--until", str(LAST_DAY - timedelta(days=NEW_DAYS))], environment)
+    nights = {"everything": night(), "nothing new": night()}
+    run([*sample, "--nights", str(NEW_DAYS)], environment)
+    restated = restate(folder / "sample" / "web", round(events * RESTATED_SHARE))
+    nights["1 % new, 1 % changed"] = night()
+    nights["one person erased"] = night("erase", *somebody(folder))
+    print(f"{events:,} events in 400 days; {NEW_DAYS} days are new, {restated:,} events are restated\n")
+    show(nights)
+
+
+def show(nights: dict[str, Night]) -> None:
+    """One column a night: CPU seconds of each layer, of start-up and all else, and as share of everything."""
+    names = dict.fromkeys(layer for night in nights.values() for layer in night.layers)
+    still = nights["nothing new"].cpu_seconds
+    whole = nights["everything"].cpu_seconds - still
+    rows = [[name, *(f"{night.layers.get(name, 0.0):.1f}" for night in nights.values())] for name in names]
+    other = (night.cpu_seconds - sum(night.layers.values()) for night in nights.values())
+    rows.append(["after the last step", *(f"{seconds:.1f}" for seconds in other)])
+    rows.append(["whole process, CPU s", *(f"{night.cpu_seconds:.1f}" for night in nights.values())])
+    rows.append(["whole process, s", *(f"{night.seconds:.1f}" for night in nights.values())])
+    shares = (f"{100 * (night.cpu_seconds - still) / whole:.0f} %" for night in nights.values())
+    rows.append(["beyond a night with nothing new, of everything", *shares])
+    print_table(("CPU seconds", *nights), rows)
+
+
+def layers(folder: Path) -> dict[str, float]:
+    """CPU seconds of the newest run by layer; the first step's include the start-up."""
+    from orchestration.settings import Settings
+    from orchestration.warehouse.control import Control
+
+    steps = Control(Settings(home=folder, sources_dir=folder).control_dir).scan("step_metric").collect()
+    newest = steps.filter(pl.col("started_at") == pl.col("started_at").max())["run_id"].to_list()[0]
+    own = steps.filter(pl.col("run_id") == newest).sort("started_at")
+    summed = own.group_by("layer", maintain_order=True).agg(pl.col("cpu_seconds").sum())
+    return dict(summed.rows())
+
+
+def restate(folder: Path, number: int) -> int:
+    """Deliver events of the newest days once more, each from another country than before."""
+    with gzip.open(folder / "events_restated.jsonl.gz", "wt", encoding="utf-8") as file:
+        count = 0
+        for line in newest_lines(folder):
+            if count == number:
+                break
+            event = json.loads(line)
+            event["geo"] = {**(event.get("geo") or {}), "country": "Iceland"}
+            file.write(json.dumps(event, ensure_ascii=False) + "\n")
+            count += 1
+    return count
+
+
+def newest_lines(folder: Path) -> Iterator[str]:
+    """Lines of the daily files, the newest file first."""
+    for path in sorted(folder.glob("events_2*.jsonl.gz"), reverse=True):
+        with gzip.open(path, "rt", encoding="utf-8") as file:
+            yield from file
+
+
+def somebody(folder: Path) -> list[str]:
+    """Arguments that name a customer with web visits and a response."""
+    customers = pl.scan_parquet(folder / "clean" / "customer" / "bucket-*.parquet").filter(~pl.col("is_deleted"))
+    logins = customers.drop_nulls("login").select("source", "source_id").sort("source", "source_id").head(1).collect()
+    source, key = logins.rows()[0]
+    return ["--source", source, "--table", "customer", "--key", key]
