@@ -134,7 +134,7 @@ def explain(
         connection.execute(f"CREATE TEMP TABLE record AS SELECT * FROM ({table.records}) WHERE {kept}")
         values = _recompute(connection, table, Formulas(settings.dbt_project_dir), hidden)
         records = connection.execute("FROM record").pl()
-        for database in ("build", "release"):
+        for database in ("warehouse", "release"):
             # A night that begins now must find its files free.
             connection.execute(f"DETACH DATABASE IF EXISTS {database}")
         records = versions(connection, settings.clean_dir, records)
@@ -227,7 +227,7 @@ def _databases(settings: Settings, release: Release, table: ExplainedTable) -> I
             if not path.is_file():
                 raise ExplainError(f"{path} does not exist: the rows behind {table.name} cannot be named; run a night")
             try:
-                connection.execute(f"ATTACH {literal(str(path))} AS build (READ_ONLY)")
+                connection.execute(f"ATTACH {literal(str(path))} AS warehouse (READ_ONLY)")
             except duckdb.IOException as error:
                 raise ExplainError(
                     f"{path} is being written to ({error}); ask again when the night has ended"

@@ -16,7 +16,7 @@ RECORD_TABLES = """
 
 FIRST_EVENT = """
     SELECT session_key, arg_min(source_id, (occurred_at, source_id)) AS source_id
-    FROM build.intermediate.int_web_event_sessionized
+    FROM warehouse.intermediate.int_web_event_sessionized
     GROUP BY session_key
 """
 """The event that a session begins with: what stands for the session in the clean layer."""
@@ -39,7 +39,7 @@ def first_entries(reached: str) -> str:
                 arg_min(struct_pack(entry_kind := entry.entry_kind, source := entry.source,
                     source_id := entry.source_id), (entry.entry_rank, entry.source, entry.source_id)) AS found
             FROM reached
-            LEFT JOIN build.intermediate.int_stage_entry_collected AS entry
+            LEFT JOIN warehouse.intermediate.int_stage_entry_collected AS entry
                 ON reached.person_id = entry.person_id AND reached.stage_id = entry.stage_id
                 AND reached.at = entry.entered_at
             GROUP BY ALL

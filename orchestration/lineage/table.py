@@ -24,15 +24,16 @@ class ExplainedTable:
         name: Its name.
         key: Columns that tell its rows apart.
         records: SQL query of the records behind one row. It reads that row as the table ``cell``, the release as the
-            database ``release`` and dbt's private tables as the database ``build``. It gives ``RECORD_COLUMNS``:
-            ``measure`` (the column of the row in which the record is counted), ``id`` (what is counted: a response, a
-            person), and the clean row: table, source and key. It may give ``load_id`` and ``load_row`` where the
-            version is known; they are looked up in the clean layer otherwise. More columns are shown as they are.
+            database ``release`` and dbt's private tables as the database ``warehouse``, the name that its views know.
+            It gives ``RECORD_COLUMNS``: ``measure`` (the column of the row in which the record is counted), ``id``
+            (what is counted: a response, a person), and the clean row: table, source and key. It may give ``load_id``
+            and ``load_row`` where the version is known; they are looked up in the clean layer otherwise. More columns
+            are shown as they are.
         counts: Name to SQL aggregate over the table ``record`` (what ``records`` gave). Names that are columns of the
             table are compared with it.
         scores: Formulas to column of the table and SQL expression over ``counts``; compared too.
         hidden_by: Measure to the flag that hides it, where it is not ``is_suppressed``.
-        reads_build: Whether ``records`` reads ``build``: then it is exact only as long as that is the build released.
+        reads_build: Whether ``records`` reads ``warehouse``: then it is exact only while that is the build released.
     """
 
     name: str

@@ -20,7 +20,7 @@ TABLE = ExplainedTable(
     records="""
         SELECT 'n_records' AS measure, concat_ws(':', member.record_table, member.source, member.source_id) AS id,
             member.record_table, member.source, member.source_id
-        FROM build.staging.stg_person_record AS member
+        FROM warehouse.staging.stg_person_record AS member
         JOIN cell ON member.person_id = cell.person_id
     """,
     counts=_counts,

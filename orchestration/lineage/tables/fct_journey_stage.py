@@ -19,7 +19,7 @@ TABLE = ExplainedTable(
         SELECT 'n_entries' AS measure, concat_ws(':', entry.entry_kind, entry.source, entry.source_id) AS id,
             {record_table("entry")} AS record_table, entry.source,
             coalesce(first_event.source_id, entry.source_id) AS source_id, entry.entered_at, entry.entry_kind
-        FROM build.intermediate.int_stage_entry_collected AS entry
+        FROM warehouse.intermediate.int_stage_entry_collected AS entry
         JOIN cell ON entry.person_id = cell.person_id AND entry.stage_id = cell.stage_id
         LEFT JOIN first_event ON entry.entry_kind = 'first_session' AND entry.source_id = first_event.session_key
     """,

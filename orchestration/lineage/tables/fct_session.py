@@ -16,7 +16,7 @@ TABLE = ExplainedTable(
     records="""
         SELECT 'n_events' AS measure, event.source_id AS id, 'web_event' AS record_table, event.source, event.source_id,
             event.occurred_at
-        FROM build.intermediate.int_web_event_sessionized AS event
+        FROM warehouse.intermediate.int_web_event_sessionized AS event
         JOIN cell ON event.session_key = cell.session_key
     """,
     counts=_counts,

@@ -30,7 +30,7 @@ def _scores(formulas: Formulas) -> Mapping[str, str]:
 
 _REACHED = """
     SELECT counted.measure, person.person_id, counted.stage_id, counted.at
-    FROM build.intermediate.int_stage_reached AS person
+    FROM warehouse.intermediate.int_stage_reached AS person
     JOIN cell
         ON (cell.cohort_kind = 'all' OR person.cohort_date BETWEEN cell.cohort_start_date AND cell.cohort_end_date)
         AND CASE cell.breakdown

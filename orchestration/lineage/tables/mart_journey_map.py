@@ -33,20 +33,20 @@ _TRACES = f"""
     trace AS (
         SELECT event.person_id, event.session_key, 'web_event' AS record_table, event.source, event.source_id,
             event.occurred_at AS seen_at
-        FROM build.intermediate.int_web_event_sessionized AS event JOIN cell USING (touchpoint_id)
+        FROM warehouse.intermediate.int_web_event_sessionized AS event JOIN cell USING (touchpoint_id)
         UNION ALL
         SELECT entry.person_id, NULL, {record_table("entry")}, entry.source, entry.source_id, entry.entered_at
-        FROM build.intermediate.int_stage_entry_collected AS entry JOIN cell USING (touchpoint_id)
+        FROM warehouse.intermediate.int_stage_entry_collected AS entry JOIN cell USING (touchpoint_id)
         WHERE entry.entry_kind <> 'first_session'
         UNION ALL
         SELECT entry.person_id, NULL, 'web_event', event.source, event.source_id, entry.entered_at
-        FROM build.intermediate.int_stage_entry_collected AS entry JOIN cell USING (touchpoint_id)
-        JOIN build.intermediate.int_web_event_sessionized AS event
+        FROM warehouse.intermediate.int_stage_entry_collected AS entry JOIN cell USING (touchpoint_id)
+        JOIN warehouse.intermediate.int_web_event_sessionized AS event
             ON entry.source_id = event.session_key AND entry.entered_at = event.occurred_at
         WHERE entry.entry_kind = 'first_session'
         UNION ALL
         SELECT response.person_id, NULL, 'response', response.source, response.source_id, response.answered_at
-        FROM build.intermediate.int_response_qualified AS response JOIN cell USING (touchpoint_id)
+        FROM warehouse.intermediate.int_response_qualified AS response JOIN cell USING (touchpoint_id)
     ),
     first_trace AS (
         SELECT measure, id, unnest(arg_min(struct_pack(record_table := record_table, source := source,
@@ -72,27 +72,27 @@ TABLE = ExplainedTable(
         FROM first_trace
         UNION ALL
         SELECT 'n_orders', entry.source_id, 'sales_order', entry.source, entry.source_id, NULL, NULL, NULL, NULL
-        FROM build.intermediate.int_stage_entry_collected AS entry JOIN cell USING (touchpoint_id)
+        FROM warehouse.intermediate.int_stage_entry_collected AS entry JOIN cell USING (touchpoint_id)
         WHERE entry.entry_kind = 'sales_order'
         UNION ALL
         SELECT 'n_tickets', ticket.source_id, 'ticket', ticket.source, ticket.source_id, ticket.load_id,
             ticket.load_row, NULL, NULL
-        FROM build.intermediate.int_ticket_timed AS ticket JOIN cell
+        FROM warehouse.intermediate.int_ticket_timed AS ticket JOIN cell
             ON coalesce(ticket.touchpoint_id, 'support') = cell.touchpoint_id
         UNION ALL
         SELECT 'nps_n', response.source_id, 'answer', answer.source, answer.source_id, answer.load_id, answer.load_row,
             vote.score, NULL
-        FROM build.intermediate.int_nps_vote_latest AS vote
+        FROM warehouse.intermediate.int_nps_vote_latest AS vote
         JOIN cell ON vote.touchpoint_id = cell.touchpoint_id
-        JOIN build.intermediate.int_answer_scored AS answer USING (answer_key)
-        JOIN build.intermediate.int_response_qualified AS response ON vote.response_key = response.response_key
+        JOIN warehouse.intermediate.int_answer_scored AS answer USING (answer_key)
+        JOIN warehouse.intermediate.int_response_qualified AS response ON vote.response_key = response.response_key
         WHERE vote.nps_kind = 'touchpoint' AND vote.next_vote_date IS NULL
         UNION ALL
         SELECT 'csat_n', response.source_id, 'answer', answer.source, answer.source_id, answer.load_id,
             answer.load_row, answer.score, answer.is_top_box
-        FROM build.intermediate.int_answer_scored AS answer
+        FROM warehouse.intermediate.int_answer_scored AS answer
         JOIN cell ON answer.touchpoint_id = cell.touchpoint_id
-        JOIN build.intermediate.int_response_qualified AS response ON answer.response_key = response.response_key
+        JOIN warehouse.intermediate.int_response_qualified AS response ON answer.response_key = response.response_key
         WHERE answer.metric IN ('csat', 'rating') AND answer.is_valid AND answer.is_counted
             AND answer.is_top_box IS NOT NULL
     """,

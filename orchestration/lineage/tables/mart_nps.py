@@ -37,9 +37,9 @@ TABLE = ExplainedTable(
     records="""
         SELECT 'n' AS measure, response.source_id AS id, 'answer' AS record_table, answer.source, answer.source_id,
             answer.load_id, answer.load_row, vote.vote_date, vote.score
-        FROM build.intermediate.int_nps_vote_latest AS vote
-        JOIN build.intermediate.int_answer_scored AS answer USING (answer_key)
-        JOIN build.intermediate.int_response_qualified AS response ON vote.response_key = response.response_key
+        FROM warehouse.intermediate.int_nps_vote_latest AS vote
+        JOIN warehouse.intermediate.int_answer_scored AS answer USING (answer_key)
+        JOIN warehouse.intermediate.int_response_qualified AS response ON vote.response_key = response.response_key
         JOIN cell ON vote.nps_kind = cell.nps_kind
         WHERE CASE cell.breakdown
                 WHEN 'total' THEN true

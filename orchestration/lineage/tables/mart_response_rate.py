@@ -30,7 +30,7 @@ TABLE = ExplainedTable(
         SELECT 'n_sent' AS measure, invitation.source_id AS id, 'invitation' AS record_table, invitation.source,
             invitation.source_id, invitation.sent_date, invitation.n_delivered, invitation.n_complete,
             invitation.n_partial
-        FROM build.intermediate.int_invitation_answered AS invitation, cell
+        FROM warehouse.intermediate.int_invitation_answered AS invitation, cell
         WHERE CASE cell.breakdown
                 WHEN 'total' THEN true
                 WHEN 'survey' THEN invitation.survey_id = cell.breakdown_value
