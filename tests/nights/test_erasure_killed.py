@@ -1,33 +1,40 @@
 """An erasure that is killed between any two steps is finished by the next one, with the same result."""
 
+import json
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
+import zlib
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import duckdb
 import polars as pl
 import pytest
 
 from orchestration.contracts import CONTRACTS, DERIVED
 from orchestration.identity.run import refresh_identity
-from orchestration.privacy.erase import begin
+from orchestration.privacy.erase import begin, finish
 from orchestration.privacy.landed import Mode
 from orchestration.privacy.requests import ErasureError, Request, pending, write
 from orchestration.privacy.subject import find
 from orchestration.privacy.suppression import read, screen_of
+from orchestration.pseudonym import pseudonym
 from orchestration.sources.config import load_sources
 from orchestration.sources.extract import extract
 from orchestration.sources.landing import Landing
 from orchestration.warehouse.clean import CleanStore
+from orchestration.warehouse.control import Control
 from orchestration.warehouse.refresh import rebuild_table, refresh_table
 
 KEY = b"a key of the tests"
 NOW = datetime(2026, 5, 3, 18, tzinfo=UTC)
 KILLED = """
 import os, pathlib, signal, sys
-from orchestration.privacy.erase import begin
+from orchestration.privacy.erase import begin, finish
 from orchestration.settings import Settings
 from orchestration.sources.config import load_sources
 home, limit = pathlib.Path(sys.argv[1]), int(sys.argv[2])
@@ -212,3 +219,50 @@ def test_a_shared_value_is_no_identifier_of_one_who_has_it(settings):
     namespaces = {namespace for namespace, _ in subject.identifiers}
     assert "email" in namespaces and "phone" not in namespaces
     assert subject.strings.digits == ()
+
+
+def test_what_is_left_keeps_the_request_open_until_it_is_gone(settings):
+    sources = load_sources(settings.sources_dir)
+    ask(settings, email="c3@example.com")
+    begin(settings, sources)
+    (settings.home / "logs").mkdir(exist_ok=True)
+    (settings.home / "logs" / "a.log").write_text("sent to c3@example.com, 138 0000 0003\n")
+    with closing(sqlite3.connect(settings.home / "runs.db")) as runs:
+        runs.execute("CREATE TABLE event (body TEXT, packed BLOB)")
+        packed = zlib.compress(b'{"error": "bad c3@example.com"}')
+        runs.execute("INSERT INTO event VALUES (?, ?)", ('{"error": "bad c3@example.com"}', packed))
+        runs.commit()
+    with duckdb.connect(str(settings.home / "extra.duckdb")) as extra:
+        extra.execute("CREATE TABLE note AS SELECT 'of C3@example.com' AS text")
+    with pytest.raises(ErasureError, match=r"request q1 is not done: .* found in extra\.duckdb\. The request stays"):
+        finish(settings, sources, run_id="r", now=NOW)
+    assert [request.request_id for request in pending(settings.home)[0]] == ["q1"]
+    assert Control(settings.control_dir).scan("erasure").collect().is_empty()
+    (settings.home / "extra.duckdb").unlink()
+    (row,) = finish(settings, sources, run_id="r", now=NOW)
+    assert row["subject_hash"] == pseudonym("email", "c3@example.com", KEY)
+    assert pending(settings.home) == ([], [])
+    assert (settings.home / "logs" / "a.log").read_text() == f"sent to {'*' * 14}, {'*' * 13}\n"
+    with closing(sqlite3.connect(settings.home / "runs.db")) as runs:
+        ((body, packed),) = runs.execute("SELECT body, packed FROM event").fetchall()
+    assert json.loads(body) == {"error": f"bad {'*' * 14}"} == json.loads(zlib.decompress(packed))
+    assert b"c3@example.com" not in (settings.home / "runs.db").read_bytes()
+    assert finish(settings, sources, run_id="r", now=NOW) == []
+
+
+@pytest.mark.parametrize("mode", ["delete", "anonymise"])
+def test_rows_that_retention_took_from_the_landing_are_erased_in_the_clean_layer(settings, mode):
+    landing = Landing(settings.landing_dir)
+    for stream in ("customers", "orders"):
+        (manifest,) = landing.manifests("crm", stream)
+        landing.remove_rows(manifest, now=NOW, keep=["id"])
+    (settings.sources_dir / "support.yaml").unlink()
+    ask(settings, mode, email="c3@example.com")
+    begin(settings, load_sources(settings.sources_dir))
+    store = CleanStore(settings.clean_dir, settings.business_timezone)
+    assert "c3" not in store.scan(CONTRACTS["customer"], include_deleted=True).collect()["source_id"]
+    orders = store.scan(CONTRACTS["sales_order"], include_deleted=True).collect()
+    tickets = store.scan(CONTRACTS["ticket"], include_deleted=True).collect()
+    assert "c3" not in orders["customer_id"] and "c3" not in tickets["customer_id"]
+    assert (orders.height, tickets.height) == ((8, 3) if mode == "delete" else (10, 4))
+    assert "c3" not in landing.scan(landing.manifests("crm", "customers")[0]).collect()["id"]
