@@ -15,7 +15,7 @@ import polars as pl
 from orchestration.contracts import CONTRACTS
 from orchestration.privacy.suppression import screen_of
 from orchestration.settings import Settings
-from orchestration.sources.config import SourceConfig
+from orchestration.sources.config import QUESTIONS_STREAM, SURVEYS_STREAM, SourceConfig
 from orchestration.sources.extract import extract
 from orchestration.warehouse.control import Control
 from orchestration.warehouse.quarantine import waiting
@@ -69,22 +69,19 @@ def replay_rejects(
     """
     before = waiting(settings, table=table, source=source).filter(pl.col("source").is_in(list(sources)))
     control = Control(settings.control_dir)
-    from_files = before.filter(pl.col("source_file").is_not_null())
-    for name, stream in sorted(from_files.select("source", "stream").unique().rows()):
+    # A mended file, and mended declarations: what answers mean travels as data.
+    streams = set(before.filter(pl.col("source_file").is_not_null()).select("source", "stream").rows())
+    streams |= {(name, stream) for name in set(before["source"]) for stream in (SURVEYS_STREAM, QUESTIONS_STREAM)}
+    affected = set(before["target_table"])
+    for name, stream in sorted(streams):
         if stream in sources[name].streams:
             screen = screen_of(settings, sources[name], stream)
             record = extract(sources[name], stream, settings=settings, run_id=run_id, now=now, screen=screen)
             control.record_load(record)
+            affected |= set(sources[name].streams[stream].tables)
     loads = set(before["load_id"])
-    affected = set(before["target_table"])
     for contract in CONTRACTS.values():
-        # A table that shares a stream takes what a mended file brought with it.
-        shares = any(
-            contract.name in config.tables and affected & set(config.tables)
-            for one in sources.values()
-            for config in one.streams.values()
-        )
-        if contract.name in affected or shares:
+        if contract.name in affected:
             refresh_table(contract, sources, settings=settings, run_id=run_id, replay=loads)
     after = waiting(settings, table=table, source=source)
     replayed = []
