@@ -560,7 +560,15 @@ class CleanStore:
             inserted=now & ~was,
             updated=now & was & differs,
             deleted=was & ~now,
-            **({name: pl.col(name) for name in ("source", "entity", "entity_before")} if names else {}),
+            **(
+                {
+                    "source": pl.col("source"),
+                    "entity": pl.when(now).then("entity"),
+                    "entity_before": pl.when(was).then("entity_before"),
+                }
+                if names
+                else {}
+            ),
         )
         changed = flags.filter(pl.any_horizontal("inserted", "updated", "deleted")).collect()
         entities = [

@@ -11,8 +11,8 @@ anew from it (the dbt models that read these files).
 An entity is named by a hash and not by its value, so that a person who was erased is not kept here. Who builds on the
 table remembers the last ``sequence`` with its ``token``. Is that row still in ``change.parquet``, then entities with a
 higher sequence are all that changed since; is it not (the table was made anew, restored from elsewhere, or its old
-entries were dropped), everything has to be built anew. ``probe`` is the hash of a fixed text as source and entity: where
-DuckDB gives another one, its hashes have changed.
+entries were dropped), everything has to be built anew. ``probe`` is the hash of a fixed text as source and entity:
+where DuckDB gives another one, its hashes have changed.
 """
 
 from __future__ import annotations
