@@ -129,7 +129,8 @@ def read_columns(
 
     Returns:
         ``_load_row``; ``is_of_table``, whether ``where`` lets the row through; ``source_id``, of the landed row
-        (without the question of a wide stream); and ``columns``, null where nothing fills them or the value cannot be read.
+        (without the question of a wide stream); and ``columns``, null where nothing fills them or the value cannot be
+        read.
     """
     narrow = mapping.model_copy(
         update={"fields": {name: entry for name, entry in mapping.fields.items() if name in columns}, "where": {}}
