@@ -1,5 +1,3 @@
-{{ config(materialized='view') }}
-
 -- What enters a person into a stage (docs/metrics/funnel.md). A row from a session's start comes before one
 -- from a rule at the same instant, so that the first entry carries the channel the person came by.
 with web as (
