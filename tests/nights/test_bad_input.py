@@ -96,7 +96,20 @@ def bad_night(new_bench, first_night, rows_of):
     for weeks in (1, 2):
         when = as_utc(bench.clock - timedelta(weeks=weeks))
         Control(bench.settings.control_dir).record_load(
-            LoadRecord(f"earlier-{weeks}", "earlier", "crm", "orders", "committed", when, when, 20, 20, 0, 1)
+            LoadRecord(
+                f"earlier-{weeks}",
+                "earlier",
+                "crm",
+                "orders",
+                "committed",
+                when,
+                kind="full",
+                extracted_at=when,
+                rows_read=20,
+                rows_landed=20,
+                rows_rejected=0,
+                bytes_landed=1,
+            )
         )
     web_before = {name: content for name, content in bench.clean_files().items() if name.startswith("web_event/")}
     night = bench.night()
