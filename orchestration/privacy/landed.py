@@ -312,7 +312,9 @@ def screens(
     def apply(rows: pl.DataFrame) -> pl.DataFrame:
         for screen in chosen:
             rows = screen.apply(rows)
-        names = [name for name in rows.columns if name not in META_SCHEMA and not any(name in part for part in mapped)]
+        # What extraction itself adds (whether a row is deleted) is no text.
+        texts = [name for name, kind in rows.schema.items() if kind == pl.String and name not in META_SCHEMA]
+        names = [name for name in texts if not any(name in part for part in mapped)]
         for screen in chosen:
             rows = mask_mentions(rows, names, screen.matcher)
         return rows
