@@ -1,5 +1,6 @@
 """A person on the suppression list is not landed again: rows, mentions and lines that could not be read."""
 
+import sqlite3
 from datetime import datetime
 
 import pytest
@@ -66,6 +67,23 @@ def test_rows_mentions_and_unreadable_lines_of_the_person_are_kept_out(settings)
     assert rows.select("id", "email", "subject").rows() == [("2", "c5@example.com", "tell [erased]")]
     assert rejects["text"].to_list() == [None, "4,c6@example.com,2026-05-01,too,many"]
     assert (record.rows_read, record.rows_landed, record.rows_rejected, record.rows_suppressed) == (4, 1, 2, 1)
+    assert manifest.rows_suppressed == 1
+
+
+def test_a_table_whose_keys_are_scanned_is_screened_too(settings):
+    # Its rows carry whether they are deleted: a column that holds no text.
+    with sqlite3.connect(settings.home / "desk.sqlite") as desk:
+        desk.execute("CREATE TABLE tickets (id, email, at, subject)")
+        desk.execute("INSERT INTO tickets VALUES ('1', 'c3@example.com', '2026-05-01', 'x')")
+        desk.execute("INSERT INTO tickets VALUES ('2', 'c5@example.com', '2026-05-01', 'tell c3@example.com')")
+    desk.close()
+    text = YAML.replace("type: files", 'type: sql\nconnection: {dsn: "sqlite:///{home}/desk.sqlite"}')
+    text = text.replace('{path: "{home}/in/*.csv"}', "{table: tickets}")
+    text = text.replace("primary_key: [id]", "primary_key: [id]\n    deletes: {strategy: key_scan}")
+    (settings.sources_dir / "desk.yaml").write_text(text)
+    erase(settings)
+    _, manifest, rows, _ = land(settings)
+    assert rows.select("id", "subject").rows() == [("2", "tell [erased]")]
     assert manifest.rows_suppressed == 1
 
 
