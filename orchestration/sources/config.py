@@ -27,6 +27,7 @@ from orchestration.contracts.mapping import FieldMapping, StrictModel, SurveyDec
 from orchestration.contracts.survey import METRICS
 from orchestration.sources.errors import ConfigError, suggest
 from orchestration.sources.kinds import SourceKind, source_kind
+from orchestration.sources.presets import expand, preset_names
 
 PiiAction = Literal["keep", "drop", "hmac"]
 SURVEYS_STREAM = "surveys"
@@ -36,6 +37,7 @@ PSEUDONYM_FORMULA = 2
 _STRICTNESS: dict[PiiAction, int] = {"keep": 0, "hmac": 1, "drop": 2}
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d)")
+_PLAIN_VALUE = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?|true|false")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _MAPPABLE_COMMON = ("updated_at",)
 # A keyed hash is a plain text; these kinds would be read as something else and lost.
@@ -54,6 +56,25 @@ _UNHASHABLE = {
     Kind.BOOLEAN,
     Kind.JSON,
 }
+
+
+def read_duration(value: Any) -> Any:
+    """A duration such as ``30s``, ``15m``, ``2h`` or ``1d``; what is no text is given back.
+
+    Raises:
+        ValueError: the text is none.
+    """
+    if not isinstance(value, str):
+        return value
+    if match := _DURATION.fullmatch(value.strip()):
+        return timedelta(seconds=float(match[1]) * _SECONDS[match[2]])
+    raise ValueError(f"{value!r} is no duration; write 30s, 15m, 2h or 1d (a bare number for a numeric cursor)")
+
+
+class PlainText(str):
+    """A YAML scalar that was written without quotes and that YAML itself would read as a number or a Boolean."""
+
+    __slots__ = ()
 
 
 class Secret(StrictModel):
@@ -77,22 +98,23 @@ class CursorConfig(StrictModel):
         lag: Taken off the cursor for the lower bound, so that rows committed late are met: ``15m``, ``2h``, ``1d``
             for times, a number for numbers.
         settle: Rows younger than this wait for the next load.
+        start: Lower bound of the first load (http): a date, a time or a number; without, everything is asked for.
+        format: How the source writes the cursor (http): ``iso``, ``epoch`` (seconds), ``epoch_ms``, ``number``, or a
+            pattern such as ``%d.%m.%Y %H:%M``. A time without zone is in the source's ``timezone``.
     """
 
     field: str
     lag: timedelta | float = timedelta(0)
     settle: timedelta | None = None
+    start: str | None = None
+    format: str = "iso"
 
     @field_validator("lag", "settle", mode="before")
     @classmethod
     def _read_duration(cls, value: Any) -> Any:
-        if not isinstance(value, str):
-            return value
-        if re.fullmatch(r"\d+(\.\d+)?", value.strip()):
+        if isinstance(value, str) and re.fullmatch(r"\d+(\.\d+)?", value.strip()):
             return float(value)
-        if match := _DURATION.fullmatch(value.strip()):
-            return timedelta(seconds=float(match[1]) * _SECONDS[match[2]])
-        raise ValueError(f"{value!r} is no duration; write 30s, 15m, 2h or 1d (a bare number for a numeric cursor)")
+        return read_duration(value)
 
     @field_validator("settle")
     @classmethod
@@ -305,6 +327,15 @@ def load_source(path: Path) -> SourceConfig:
     Raises:
         ConfigError: names the file, the path of the key and the way to mend it; all faults found, one a line.
     """
+    return parse_source(read_yaml(path), path)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The keys of a YAML file; scalars stay text.
+
+    Raises:
+        ConfigError: the file cannot be read, is no YAML or holds no keys.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
@@ -315,7 +346,7 @@ def load_source(path: Path) -> SourceConfig:
         raise ConfigError(f"{path}: is no YAML: {error}") from error
     if not isinstance(raw, dict):
         raise ConfigError(f"{path}: a source file holds keys such as source, type and streams; this one holds none")
-    return parse_source(raw, path)
+    return raw
 
 
 def parse_source(raw: Mapping[str, Any], path: Path) -> SourceConfig:
@@ -325,7 +356,8 @@ def parse_source(raw: Mapping[str, Any], path: Path) -> SourceConfig:
         ConfigError: as ``load_source``.
     """
     faults: list[str] = []
-    values = dict(raw)
+    preset = str(raw.get("type", ""))
+    values = expand(raw, path) if preset in preset_names() else dict(raw)
     try:
         kind = source_kind(str(values.get("type", "")))
     except ConfigError as error:
@@ -359,6 +391,11 @@ class _TextLoader(yaml.SafeLoader):
         ]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
+
+    def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
+        value = super().construct_scalar(node)
+        is_plain = getattr(node, "style", None) is None and isinstance(value, str) and _PLAIN_VALUE.fullmatch(value)
+        return PlainText(value) if is_plain else value
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
@@ -459,7 +496,7 @@ def _keys_at(annotation: Any, loc: tuple[Any, ...]) -> list[str]:
     if origin is typing.Annotated:
         return _keys_at(typing.get_args(annotation)[0], loc)
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        if loc and loc[0] == annotation.__name__:
+        if loc and (loc[0] == annotation.__name__ or loc[0] in _tags(annotation)):
             loc = loc[1:]
         fields = {info.alias or name: info.annotation for name, info in annotation.model_fields.items()}
         if not loc:
@@ -468,6 +505,12 @@ def _keys_at(annotation: Any, loc: tuple[Any, ...]) -> list[str]:
     if origin in {dict, list} and loc:
         return _keys_at(typing.get_args(annotation)[-1], loc[1:])
     return []
+
+
+def _tags(model: type[BaseModel]) -> tuple[Any, ...]:
+    """The values of ``kind`` that choose this model among others."""
+    kind = model.model_fields.get("kind")
+    return typing.get_args(kind.annotation) if kind is not None else ()
 
 
 def _stream_faults(config: SourceConfig, kind: SourceKind) -> Iterator[str]:

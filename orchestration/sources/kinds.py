@@ -1,7 +1,7 @@
 """The registry of readers by a source's ``type``, and what a reader is given and gives back.
 
-A new type (``http``, a preset) is one module with a ``KIND`` and its name in ``MODULES``. Does not belong here:
-anything about one type.
+A new type is one module with a ``KIND`` and its name in ``MODULES``; a known system is a YAML file in ``presets``.
+Does not belong here: anything about one type.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 MODULES: Mapping[str, str] = {
     "files": "orchestration.sources.files",
+    "http": "orchestration.sources.http",
     "sql": "orchestration.sources.sql",
 }
 """``type`` of a source YAML to the module whose ``KIND`` reads it."""
@@ -120,6 +121,7 @@ class SourceKind:
         deletes: Strategies that the type can follow.
         has_cursor: Whether ``cursor`` may be declared.
         has_position: Whether ``primary_key: position`` may be declared.
+        parents: Streams of the source that must be landed before a stream is read.
     """
 
     name: str
@@ -129,6 +131,7 @@ class SourceKind:
     deletes: tuple[str, ...]
     has_cursor: bool
     has_position: bool
+    parents: Callable[[StreamConfig], Sequence[str]] = lambda stream: ()
 
 
 def source_kind(name: str) -> SourceKind:
@@ -138,6 +141,9 @@ def source_kind(name: str) -> SourceKind:
         ConfigError: there is none; the message names the nearest.
     """
     if name not in MODULES:
-        raise ConfigError(f"unknown type {name!r}: {suggest(name, MODULES)} (types: {', '.join(MODULES)})")
+        from orchestration.sources.presets import preset_names
+
+        known = [*MODULES, *preset_names()]
+        raise ConfigError(f"unknown type {name!r}: {suggest(name, known)} (types: {', '.join(known)})")
     kind: SourceKind = importlib.import_module(MODULES[name]).KIND
     return kind

@@ -1,0 +1,197 @@
+"""Presets: a known system as a ``type`` of its own. One preset, one YAML file in this folder.
+
+A preset file holds ``preset`` (its name), ``title``, ``docs`` (the vendor's page on credentials), ``options`` and
+``source``: a source YAML without its name. ``${option}`` in any text of it is replaced by what the user gives under
+``connection``, where the keys of its kind (``budget``, ``timeout_seconds``) may stand too. A text that is nothing but
+``${option}`` becomes that value whatever it is, a secret (``{env: NAME}``) too, and goes away where an optional one is
+not given.
+
+A user's YAML names ``type: <preset>`` and the options, and chooses streams: each one named (``contacts: {}``) is the
+preset's with what is written there put over it key by key; null takes a key away; without ``streams`` every stream
+of the preset is read that is not ``optional``.
+
+Does not belong here: reading (a preset is YAML for ``http``, ``files`` or ``sql``).
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from orchestration.contracts.mapping import StrictModel
+from orchestration.sources.errors import ConfigError, suggest
+
+FOLDER = Path(__file__).parent
+_PLACE = re.compile(r"\$\{([a-z][a-z0-9_]*)\}")
+_MISSING = object()
+
+
+class Option(StrictModel):
+    """What a preset is told under ``connection``.
+
+    Attributes:
+        description: What it is and where it is found.
+        required: Whether it must be given.
+        default: Taken where it is not given.
+        secret: Whether it must be ``{env: NAME}`` or ``{file: path}``.
+        example: How one looks.
+    """
+
+    description: str
+    required: bool = False
+    default: Any = None
+    secret: bool = False
+    example: str | None = None
+
+
+class Preset(StrictModel):
+    """One preset.
+
+    Attributes:
+        preset: Its name, the ``type`` in a source YAML.
+        title: Name of the system.
+        docs: Where the vendor explains credentials and limits.
+        options: Keys of ``connection``.
+        optional_streams: Streams that are read only where a source YAML names them.
+        source: The source YAML, without ``source``.
+    """
+
+    preset: str
+    title: str
+    docs: str = ""
+    options: dict[str, Option] = Field(default_factory=dict)
+    optional_streams: list[str] = Field(default_factory=list)
+    source: dict[str, Any]
+
+
+def preset_names() -> list[str]:
+    """Names of all presets."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+@functools.lru_cache
+def preset(name: str) -> Preset:
+    """The preset called ``name``.
+
+    Raises:
+        ConfigError: its file cannot be used.
+    """
+    from orchestration.sources.config import read_yaml
+
+    path = FOLDER / f"{name}.yaml"
+    try:
+        return Preset.model_validate(read_yaml(path))
+    except ValueError as error:
+        raise ConfigError(f"{path}: is no preset: {error}") from error
+
+
+def expand(raw: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """A source YAML of a preset's type, as the plain source YAML it stands for.
+
+    Args:
+        raw: The user's YAML as plain data.
+        path: Its file, for messages.
+
+    Raises:
+        ConfigError: an option is unknown, missing or written out though it is a secret; or a stream that the preset
+            does not have lacks ``from``.
+    """
+    chosen = preset(str(raw["type"]))
+    given = raw.get("connection") or {}
+    kept = _connection_keys(chosen)
+    own = {key: value for key, value in given.items() if key in kept} if isinstance(given, dict) else {}
+    options = _options(chosen, {key: value for key, value in given.items() if key not in own} if own else given, path)
+    source = _replaced(chosen.source, options)
+    if own:
+        source["connection"] = merge(source.get("connection", {}), own)
+    streams = source.pop("streams", {})
+    wanted = raw.get("streams")
+    if wanted is None:
+        wanted = {name: {} for name in streams if name not in chosen.optional_streams}
+    if not isinstance(wanted, dict):
+        raise ConfigError(f"{path}: streams: name streams of {chosen.preset}, such as {', '.join(list(streams)[:3])}")
+    result = {key: value for key, value in raw.items() if key not in {"type", "connection", "streams"}}
+    merged = merge(source, result)
+    merged["streams"] = {}
+    for name, changes in wanted.items():
+        if name not in streams and not (isinstance(changes, dict) and "from" in changes):
+            raise ConfigError(
+                f"{path}: streams.{name}: {chosen.title} has no such stream; {suggest(str(name), streams, 'streams')} "
+                "(a stream of your own needs 'from')"
+            )
+        merged["streams"][name] = merge(streams.get(name, {}), changes or {})
+    return merged
+
+
+def merge(base: Any, changes: Any) -> Any:
+    """``changes`` put over ``base`` key by key; None takes a key away, anything but an object replaces."""
+    if not (isinstance(base, dict) and isinstance(changes, dict)):
+        return changes
+    result = dict(base)
+    for key, value in changes.items():
+        if value is None:
+            result.pop(key, None)
+        else:
+            result[key] = merge(result[key], value) if key in result else value
+    return result
+
+
+def _connection_keys(chosen: Preset) -> set[str]:
+    """Keys of the kind's own ``connection`` (a budget, a time limit) that a user may set beside the options."""
+    from orchestration.sources.kinds import source_kind
+
+    model = source_kind(str(chosen.source.get("type"))).connection
+    return (set(model.model_fields) if model else set()) - set(chosen.options)
+
+
+def _options(chosen: Preset, given: Any, path: Path) -> dict[str, Any]:
+    if not isinstance(given, dict):
+        raise ConfigError(f"{path}: connection: give {', '.join(chosen.options)}")
+    faults = [
+        f"{path}: connection.{name}: unknown option of {chosen.preset}; {suggest(name, chosen.options, 'options')}"
+        for name in given
+        if name not in chosen.options
+    ]
+    values: dict[str, Any] = {}
+    for name, option in chosen.options.items():
+        value = given.get(name, option.default)
+        if value is None and option.required:
+            example = f", such as {option.example}" if option.example else ""
+            faults.append(f"{path}: connection.{name}: is missing ({option.description}{example}); add it")
+        if value is not None and option.secret and not isinstance(value, dict):
+            faults.append(
+                f"{path}: connection.{name}: is written out, so everybody who can read this file could read it; write "
+                "{env: NAME} or {file: path} and put the value there"
+            )
+        values[name] = _MISSING if value is None else value
+    if faults:
+        raise ConfigError("\n".join(faults))
+    return values
+
+
+def _replaced(value: Any, options: Mapping[str, Any]) -> Any:
+    if isinstance(value, str):
+        whole = _PLACE.fullmatch(value)
+        if whole and whole[1] in options:
+            return options[whole[1]]
+        return _PLACE.sub(lambda match: _text(match, options), value)
+    if isinstance(value, dict):
+        replaced = {key: _replaced(inner, options) for key, inner in value.items()}
+        return {key: inner for key, inner in replaced.items() if inner is not _MISSING}
+    if isinstance(value, list):
+        return [inner for inner in (_replaced(entry, options) for entry in value) if inner is not _MISSING]
+    return value
+
+
+def _text(match: re.Match[str], options: Mapping[str, Any]) -> str:
+    if match[1] not in options:
+        raise ConfigError(f"a preset uses the option {match[1]!r}, which it does not declare")
+    value = options[match[1]]
+    if isinstance(value, dict | list):
+        raise ConfigError(f"option {match[1]!r} stands inside a text and must be a plain value")
+    return "" if value is _MISSING else str(value)
