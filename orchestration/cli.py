@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from orchestration.commands import MODULES
+from orchestration.commands import verbs
 from orchestration.errors import CannotRunError
 from orchestration.night_lock import end_dead_runs, logged, only_night
 from orchestration.settings import Settings, SettingsError, make_hmac_key
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands.add_parser("releases", help="list the published versions")
     back = commands.add_parser("roll-back", help="make an older published version the current one")
     back.add_argument("run_id", help="release to go back to, as 'experience releases' lists it")
-    for module in MODULES:
+    for module in verbs():
         module.add(commands)
     options = parser.parse_args(arguments)
     try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import polars as pl
@@ -18,7 +18,7 @@ from orchestration.sources import declared
 from orchestration.sources.config import SourceConfig, StreamConfig
 from orchestration.sources.drift import require_columns, require_types, schema_change
 from orchestration.sources.errors import ConfigError, SourceError, suggest
-from orchestration.sources.kinds import Delivery, ReadRequest, source_kind
+from orchestration.sources.kinds import Delivery, Figures, ReadRequest, source_kind
 from orchestration.sources.landing import Landing, LoadWriter, Manifest, as_utc, new_load_id
 from orchestration.sources.pii import protect
 
@@ -31,7 +31,7 @@ class LoadRecord:
 
     ``status`` is ``committed``, ``unchanged`` (nothing new) or ``failed``. ``rows_read`` is None where the source
     was not asked for rows (files known by their content): such a load says nothing about volume. 0 says that the
-    source was asked and gave none.
+    source was asked and gave none. ``figures`` is what the load cost; None where it is not known any more.
     """
 
     load_id: str
@@ -51,10 +51,18 @@ class LoadRecord:
     cursor_to: str | None = None
     schema_change: str | None = None
     error: str | None = None
+    figures: Figures | None = None
 
 
 def failed_load(
-    source: str, stream: str, *, run_id: str, now: datetime, error: str, kind: str | None = None
+    source: str,
+    stream: str,
+    *,
+    run_id: str,
+    now: datetime,
+    error: str,
+    kind: str | None = None,
+    figures: Figures | None = None,
 ) -> LoadRecord:
     """The record of an attempt that brought nothing; ``kind`` says so where it was a backfill."""
     return LoadRecord(
@@ -66,6 +74,7 @@ def failed_load(
         started_at=as_utc(now),
         kind=kind,
         error=error,
+        figures=figures,
     )
 
 
@@ -78,6 +87,7 @@ def extract(
     now: datetime,
     window: tuple[str, str] | None = None,
     screen: Callable[[pl.DataFrame], pl.DataFrame] | None = None,
+    figures: Figures | None = None,
 ) -> LoadRecord:
     """Load what is new of one stream.
 
@@ -91,6 +101,7 @@ def extract(
             never moves the cursor.
         screen: Takes the rows of persons who were erased out of rows as they are to be landed
             (``privacy.suppression.screen_of``).
+        figures: Filled while the load goes on, for who watches it.
 
     Returns:
         What was committed, or that nothing was new.
@@ -126,14 +137,15 @@ def extract(
             landing=landing,
             history=history,
             window=window,
-            **({} if screen is None else {"screen": screen}),
+            screen=screen or (lambda rows: rows),
+            figures=Figures() if figures is None else figures,
         )
         try:
             delivery = _reader(source, config)(request)
         except ConfigError as error:
             raise SourceError(str(error)) from error
         try:
-            return _land(request, delivery, writer, clock)
+            return replace(_land(request, delivery, writer, clock), figures=request.figures)
         except OSError as error:
             raise SourceError(f"{request.name}: {error}; look at the disk and the permissions") from error
         finally:
@@ -166,6 +178,7 @@ def _land(request: ReadRequest, delivery: Delivery, writer: LoadWriter, clock: C
             rows_lost += rows.height
         else:
             rows_read += rows.height
+            request.figures.rows += rows.height
             marked = protect(_marked(rows, request.config), actions, request.settings.hmac_key, request.name)
             rows = request.screen(marked)
             rows_suppressed += marked.height - rows.height

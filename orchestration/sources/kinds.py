@@ -30,6 +30,49 @@ MODULES: Mapping[str, str] = {
 """``type`` of a source YAML to the module whose ``KIND`` reads it."""
 
 
+@dataclass
+class Figures:
+    """What a load has done so far, for people who watch it; a reader adds to it while it reads.
+
+    Attributes:
+        rows: Rows given by the source (``extract`` counts them).
+        requests: Requests sent, those tried again included.
+        retries: Requests that were tried again.
+        wait_seconds: Seconds waited because the source asked for it, or after a fault.
+        bytes_received: Bytes of the answers.
+        parts: Parts of the window that there are (slices, parents, files), where it is known.
+        parts_done: Parts that were read to their end.
+        doing: What is waited for now, such as ``waits 30 s (429)``; empty while rows come.
+    """
+
+    rows: int = 0
+    requests: int = 0
+    retries: int = 0
+    wait_seconds: float = 0.0
+    bytes_received: int = 0
+    parts: int | None = None
+    parts_done: int = 0
+    doing: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a load would ask for, told before any call.
+
+    Attributes:
+        window: The window in words, such as ``updated_at from 2026-11-01T00:00:00Z``.
+        parts: Parts it is read in: slices, parents, files.
+        requests: Requests at least, as far as can be told; None where the source is not asked by requests or nothing
+            tells.
+        note: What else decides, such as the budget left today.
+    """
+
+    window: str
+    parts: int = 1
+    requests: int | None = None
+    note: str = ""
+
+
 @dataclass(frozen=True)
 class ReadRequest:
     """What a reader needs to read one stream once.
@@ -44,6 +87,7 @@ class ReadRequest:
         history: Committed loads of the stream, in the order of their commits.
         window: Bounds of a backfill, lower inclusive, upper exclusive; None for a night's load.
         screen: Takes the rows of persons who were erased out of rows as they are landed, or the cells that identify.
+        figures: Where the reader counts what it does.
     """
 
     source: SourceConfig
@@ -55,6 +99,7 @@ class ReadRequest:
     history: Sequence[Manifest]
     window: tuple[str, str] | None = None
     screen: Callable[[pl.DataFrame], pl.DataFrame] = lambda rows: rows
+    figures: Figures = field(default_factory=Figures)
 
     @property
     def name(self) -> str:
@@ -122,6 +167,7 @@ class SourceKind:
         has_cursor: Whether ``cursor`` may be declared.
         has_position: Whether ``primary_key: position`` may be declared.
         parents: Streams of the source that must be landed before a stream is read.
+        plan: What reading a stream would ask for; calls nobody. None says what the cursor tells.
     """
 
     name: str
@@ -132,6 +178,7 @@ class SourceKind:
     has_cursor: bool
     has_position: bool
     parents: Callable[[StreamConfig], Sequence[str]] = lambda stream: ()
+    plan: Callable[[ReadRequest], Plan] | None = None
 
 
 def source_kind(name: str) -> SourceKind:
