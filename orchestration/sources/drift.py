@@ -13,8 +13,9 @@ from orchestration.sources.kinds import ReadRequest
 from orchestration.sources.landing import Manifest
 
 _SAME_TEXT = (
-    {"smallint", "integer", "bigint"},
-    {"text", "character varying", "character", "citext", "name"},
+    {"tinyint", "smallint", "mediumint", "int", "integer", "bigint"},
+    {"tinyint unsigned", "smallint unsigned", "mediumint unsigned", "int unsigned", "bigint unsigned"},
+    {"text", "character varying", "character", "citext", "name", "varchar", "char"},
     {"real", "double precision"},
 )
 """Types whose values have the same text, so that a change between them changes nothing that is landed."""

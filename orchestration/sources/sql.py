@@ -1,7 +1,7 @@
 """Streams of SQL databases: what to read of a table tonight, and which records it lost.
 
 Belongs here: the window of an increment, the key scan, what every database shares. Does not belong here: how one
-database is asked (``postgresql``, ``sqlite``).
+database is asked (``postgresql``, ``mysql``, ``sqlite``).
 
 The lower bound is the cursor minus ``lag``, inclusive; rows without a cursor value are read every time. The cursor
 moves to the largest value that is not in the future, so that one wrong date far ahead hides nothing.
@@ -31,6 +31,8 @@ from orchestration.sources.vanished import landed_keys, vanished_rows
 DIALECTS: Mapping[str, str] = {
     "postgresql": "orchestration.sources.postgresql",
     "postgres": "orchestration.sources.postgresql",
+    "mysql": "orchestration.sources.mysql",
+    "mariadb": "orchestration.sources.mysql",
     "sqlite": "orchestration.sources.sqlite",
 }
 """Scheme of a DSN to the module whose ``Database`` asks it."""
@@ -41,7 +43,8 @@ class SqlConnection(StrictModel):
     """``connection`` of a source of type ``sql``.
 
     Attributes:
-        dsn: ``postgresql://user@host/database`` or ``sqlite:///path``; as a text it may hold no password.
+        dsn: ``postgresql://user@host/database``, ``mysql://user@host/database`` or ``sqlite:///path``; as a text it may
+            hold no password.
         password: Where the password stands, if not in the DSN.
         statement_timeout_seconds: A query that runs longer fails; 0 for none.
         connect_timeout_seconds: A server that does not answer in time is down.
