@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 
 import dagster as dg
 
@@ -18,7 +17,7 @@ from orchestration.assets.dbt import warehouse_assets
 from orchestration.assets.gates import gate_assets, gate_rules, gates
 from orchestration.assets.identity import identity_assets, identity_quality_check
 from orchestration.assets.keys import COMPACTION, gate_key
-from orchestration.assets.landing import landing_assets
+from orchestration.assets.landing import Watch, landing_assets
 from orchestration.assets.privacy import privacy_assets
 from orchestration.assets.publish import publish_asset
 from orchestration.assets.retention import retention_asset
@@ -32,7 +31,7 @@ from orchestration.automation.jobs import (
     nightly_schedule,
 )
 from orchestration.settings import Settings
-from orchestration.sources.config import ConfigError, SourceConfig, load_source
+from orchestration.sources.config import read_sources
 
 
 def utc_now() -> datetime:
@@ -40,12 +39,18 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def build_definitions(settings: Settings | None = None, *, clock: Callable[[], datetime] = utc_now) -> dg.Definitions:
+def build_definitions(
+    settings: Settings | None = None,
+    *,
+    clock: Callable[[], datetime] = utc_now,
+    watch: Watch = lambda stream, figures: None,
+) -> dg.Definitions:
     """The whole graph for the sources found in ``settings.sources_dir``.
 
     Args:
         settings: Folders and limits; default from the environment.
         clock: Gives the time that loads, checks and releases are stamped with.
+        watch: Told of each load that begins.
     """
     settings = settings or Settings.from_environment()
     sources, broken = read_sources(settings.sources_dir)
@@ -58,7 +63,7 @@ def build_definitions(settings: Settings | None = None, *, clock: Callable[[], d
     backfills = backfill_assets(sources, settings, clock)
     return dg.Definitions(
         assets=[
-            *landing_assets(sources, broken, settings, clock),
+            *landing_assets(sources, broken, settings, clock, watch),
             *backfills,
             *clean_assets(sources, settings),
             identity_assets(settings, clock),
@@ -78,24 +83,6 @@ def build_definitions(settings: Settings | None = None, *, clock: Callable[[], d
         schedules=[nightly_schedule(settings, nightly), housekeeping_schedule(settings, housekeeping)],
         sensors=sensors(settings, clock),
     )
-
-
-def read_sources(folder: Path) -> tuple[dict[str, SourceConfig], dict[Path, str]]:
-    """Sources by name, and source files that cannot be read with the error."""
-    sources: dict[str, SourceConfig] = {}
-    broken: dict[Path, str] = {}
-    for path in sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]):
-        try:
-            source = load_source(path)
-        except ConfigError as error:
-            broken[path] = str(error)
-            continue
-        if source.source in sources:
-            other = sources[source.source].path
-            broken[path] = f"{path}: the source {source.source!r} is declared in {other} already; rename one of them"
-            continue
-        sources[source.source] = source
-    return sources, broken
 
 
 @dg.definitions

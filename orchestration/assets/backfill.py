@@ -16,18 +16,15 @@ import dagster as dg
 
 from orchestration.assets.clean import WRITER_POOL
 from orchestration.assets.keys import BACKFILL_GROUP, OWNERS, backfill_key
-from orchestration.assets.landing import MAX_RETRIES, load_metadata
+from orchestration.assets.landing import load_metadata
+from orchestration.assets.load import MAX_RETRIES, TryAgainError, load_stream
 from orchestration.automation.alerts import NIGHTLY, PID_TAG
 from orchestration.contracts import CONTRACTS
 from orchestration.errors import CannotRunError
 from orchestration.night_lock import only_night
-from orchestration.privacy.suppression import screen_of
 from orchestration.settings import Settings
 from orchestration.sources.backfill import day_window, windowed_streams
 from orchestration.sources.config import SourceConfig
-from orchestration.sources.errors import ConfigError, SourceError
-from orchestration.sources.extract import extract, failed_load
-from orchestration.warehouse.control import Control
 from orchestration.warehouse.refresh import refresh_table
 
 FIRST_DAY = "2000-01-01"
@@ -100,24 +97,22 @@ def _stream_asset(
             raise dg.Failure(f"{source.source}.{stream}: {error}", allow_retries=False) from error
 
     def _load(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-        now, days = clock(), context.partition_time_window
+        days = context.partition_time_window
         window = day_window(days.start.date(), days.end.date() - timedelta(days=1), settings.business_timezone)
-        control = Control(settings.control_dir)
         try:
-            screen = screen_of(settings, source, stream)
-            record = extract(
-                source, stream, settings=settings, run_id=context.run_id, now=now, window=window, screen=screen
+            record = load_stream(
+                source,
+                stream,
+                settings=settings,
+                run_id=context.run_id,
+                now=clock(),
+                attempt=context.retry_number,
+                window=window,
             )
-        except (SourceError, ConfigError) as error:
-            if isinstance(error, SourceError) and error.transient and context.retry_number < MAX_RETRIES:
-                wait = settings.retry_seconds * 2**context.retry_number
-                raise dg.RetryRequested(max_retries=MAX_RETRIES, seconds_to_wait=wait) from error
-            failed = failed_load(
-                source.source, stream, run_id=context.run_id, now=now, error=str(error), kind="backfill"
-            )
-            control.record_load(failed)
-            raise dg.Failure(str(error), allow_retries=False) from error
-        control.record_load(record)
+        except TryAgainError as error:
+            raise dg.RetryRequested(max_retries=MAX_RETRIES, seconds_to_wait=error.seconds) from error
+        if record.status == "failed":
+            raise dg.Failure(record.error, allow_retries=False)
         changed = {}
         for table in CONTRACTS.values():
             if table.name in config.tables:

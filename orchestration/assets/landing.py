@@ -12,15 +12,15 @@ from pathlib import Path
 import dagster as dg
 
 from orchestration.assets.keys import ERASURE, OWNERS, landing_key
-from orchestration.privacy.suppression import screen_of
+from orchestration.assets.load import MAX_RETRIES, TryAgainError, load_stream
 from orchestration.settings import Settings
-from orchestration.sources.config import SourceConfig
-from orchestration.sources.errors import ConfigError, SourceError
-from orchestration.sources.extract import LoadRecord, extract, failed_load, last_load
-from orchestration.sources.landing import Landing
+from orchestration.sources.config import SourceConfig, parents
+from orchestration.sources.extract import LoadRecord, failed_load
+from orchestration.sources.kinds import Figures
 from orchestration.warehouse.control import Control
 
-MAX_RETRIES = 3
+Watch = Callable[[str, Figures], None]
+"""Is told the name of a stream and where its figures are counted, when a load begins."""
 FRESHNESS_HOUR = 5
 CONFIGURATION_STREAM = "configuration"
 
@@ -30,6 +30,7 @@ def landing_assets(
     broken: Mapping[Path, str],
     settings: Settings,
     clock: Callable[[], datetime],
+    watch: Watch = lambda stream, figures: None,
 ) -> list[dg.AssetsDefinition]:
     """One asset for each stream, and one for each source file that cannot be read.
 
@@ -38,22 +39,25 @@ def landing_assets(
         broken: Source files that failed to load, with the error.
         settings: Where to land.
         clock: Gives the time of an extraction.
+        watch: Told of each load that begins.
     """
     assets = [
-        _stream_asset(source, stream, settings, clock) for source in sources.values() for stream in source.streams
+        _stream_asset(source, stream, settings, clock, watch)
+        for source in sources.values()
+        for stream in source.streams
     ]
     assets += [_broken_asset(path, error, settings, clock) for path, error in broken.items()]
     return assets
 
 
 def _stream_asset(
-    source: SourceConfig, stream: str, settings: Settings, clock: Callable[[], datetime]
+    source: SourceConfig, stream: str, settings: Settings, clock: Callable[[], datetime], watch: Watch
 ) -> dg.AssetsDefinition:
     config = source.streams[stream]
 
     @dg.asset(
         key=landing_key(source.source, stream),
-        deps=[ERASURE],
+        deps=[ERASURE, *(landing_key(source.source, parent) for parent in parents(source, stream))],
         group_name="landing",
         owners=OWNERS["landing"],
         kinds={source.type, "parquet"},
@@ -67,30 +71,26 @@ def _stream_asset(
         ),
     )
     def _extract(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-        now = clock()
-        record_missed(source.source, stream, settings)
+        figures = Figures()
+        watch(f"{source.source}.{stream}", figures)
         try:
-            screen = screen_of(settings, source, stream)
-            record = extract(source, stream, settings=settings, run_id=context.run_id, now=now, screen=screen)
-        except (SourceError, ConfigError) as error:
-            if isinstance(error, SourceError) and error.transient and context.retry_number < MAX_RETRIES:
-                wait = settings.retry_seconds * 2**context.retry_number
-                context.log.warning("%s; trying again in %g s", error, wait)
-                raise dg.RetryRequested(max_retries=MAX_RETRIES, seconds_to_wait=wait) from error
-            context.log.error("%s", error)
-            record = failed_load(source.source, stream, run_id=context.run_id, now=now, error=str(error))
-        Control(settings.control_dir).record_load(record)
+            record = load_stream(
+                source,
+                stream,
+                settings=settings,
+                run_id=context.run_id,
+                now=clock(),
+                attempt=context.retry_number,
+                figures=figures,
+            )
+        except TryAgainError as error:
+            context.log.warning("%s; trying again in %g s", error, error.seconds)
+            raise dg.RetryRequested(max_retries=MAX_RETRIES, seconds_to_wait=error.seconds) from error
+        if record.status == "failed":
+            context.log.error("%s", record.error)
         return dg.MaterializeResult(metadata=load_metadata(record))
 
     return _extract
-
-
-def record_missed(source: str, stream: str, settings: Settings) -> None:
-    """Record the last committed load of a stream, where a kill came between its commit and its record."""
-    control = Control(settings.control_dir)
-    last = last_load(Landing(settings.landing_dir), source, stream)
-    if last is not None and not control.has_load(last.load_id):
-        control.record_load(last)
 
 
 def _broken_asset(path: Path, error: str, settings: Settings, clock: Callable[[], datetime]) -> dg.AssetsDefinition:
@@ -128,4 +128,8 @@ def load_metadata(record: LoadRecord) -> dict[str, dg.MetadataValue]:
     for name in ("rows_read", "rows_rejected", "rows_suppressed", "bytes_landed"):
         if (number := getattr(record, name)) is not None:
             values[name] = dg.MetadataValue.int(number)
+    if record.figures is not None and record.figures.requests:
+        for name in ("requests", "retries", "bytes_received"):
+            values[name] = dg.MetadataValue.int(getattr(record.figures, name))
+        values["wait_seconds"] = dg.MetadataValue.float(round(record.figures.wait_seconds, 3))
     return values

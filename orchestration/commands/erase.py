@@ -58,7 +58,7 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
         request = _request(options)
         erase.key_of(settings)
         if options.dry_run:
-            from orchestration.definitions import read_sources
+            from orchestration.sources.config import read_sources
 
             counts = erase.preview(settings, read_sources(settings.sources_dir)[0], request)
             print("\n".join(f"{name.replace('_', ' '):16} {number}" for name, number in counts.items()))

@@ -321,6 +321,31 @@ def load_sources(folder: Path) -> dict[str, SourceConfig]:
     return sources
 
 
+def read_sources(folder: Path) -> tuple[dict[str, SourceConfig], dict[Path, str]]:
+    """Sources by name, and source files that cannot be read with the error."""
+    sources: dict[str, SourceConfig] = {}
+    broken: dict[Path, str] = {}
+    for path in sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]):
+        try:
+            source = load_source(path)
+        except ConfigError as error:
+            broken[path] = str(error)
+            continue
+        if source.source in sources:
+            other = sources[source.source].path
+            broken[path] = f"{path}: the source {source.source!r} is declared in {other} already; rename one of them"
+            continue
+        sources[source.source] = source
+    return sources, broken
+
+
+def parents(source: SourceConfig, stream: str) -> list[str]:
+    """Streams of the source that must be landed before ``stream`` is read."""
+    # What is declared in the YAML itself is read from no other stream.
+    is_declared = bool(source.surveys) and stream in {SURVEYS_STREAM, QUESTIONS_STREAM}
+    return [] if is_declared else list(source_kind(source.type).parents(source.streams[stream]))
+
+
 def load_source(path: Path) -> SourceConfig:
     """Read and check one source YAML.
 
@@ -525,6 +550,12 @@ def _stream_faults(config: SourceConfig, kind: SourceKind) -> Iterator[str]:
                 f"{place}.deletes.strategy: type {kind.name!r} cannot follow {stream.deletes.strategy!r}; "
                 f"use one of {', '.join(kind.deletes)}"
             )
+        for parent in kind.parents(stream):
+            if parent not in config.streams:
+                close = suggest(parent, config.streams, "streams")
+                yield f"{place}.from.parent: there is no stream {parent!r}; {close}"
+        if _is_own_ancestor(config, kind, name):
+            yield f"{place}.from.parent: the stream waits for itself; name a parent that does not come from it"
         if stream.deletes.strategy == "key_scan" and not isinstance(stream.primary_key, list):
             yield f"{place}.primary_key: deletes by key_scan need the fields of the key, such as [id]"
         actions = stream.pii_actions()
@@ -539,6 +570,17 @@ def _stream_faults(config: SourceConfig, kind: SourceKind) -> Iterator[str]:
         for key in (stream.primary_key, *(mapping.primary_key for mapping in stream.tables.values())):
             if key == "position" and not kind.has_position:
                 yield f"{place}.primary_key: 'position' needs files; name the key's fields, or 'content'"
+
+
+def _is_own_ancestor(config: SourceConfig, kind: SourceKind, name: str) -> bool:
+    met: set[str] = set()
+    due = list(kind.parents(config.streams[name]))
+    while due:
+        parent = due.pop()
+        if parent in config.streams and parent not in met:
+            met.add(parent)
+            due += kind.parents(config.streams[parent])
+    return name in met
 
 
 def _mapping_faults(config: SourceConfig) -> Iterator[str]:
@@ -658,5 +700,7 @@ __all__ = [
     "StreamConfig",
     "load_source",
     "load_sources",
+    "parents",
     "parse_source",
+    "read_sources",
 ]

@@ -39,7 +39,7 @@ def stages() -> None:
     from data_quality.run import Tables, run_rules
     from data_quality.suites import clean_rules
     from orchestration.assets import dbt as layer
-    from orchestration.assets.landing import record_missed
+    from orchestration.assets.load import record_missed
     from orchestration.contracts import CONTRACTS, DERIVED
     from orchestration.identity.run import refresh_identity
     from orchestration.normalize.response_quality import flag_responses
