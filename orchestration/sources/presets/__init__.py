@@ -4,11 +4,13 @@ A preset file holds ``preset`` (its name), ``title``, ``docs`` (the vendor's pag
 ``source``: a source YAML without its name. ``${option}`` in any text of it is replaced by what the user gives under
 ``connection``, where the keys of its kind (``budget``, ``timeout_seconds``) may stand too. A text that is nothing but
 ``${option}`` becomes that value whatever it is, a secret (``{env: NAME}``) too, and goes away where an optional one is
-not given.
+not given, with the object that held nothing else.
 
 A user's YAML names ``type: <preset>`` and the options, and chooses streams: each one named (``contacts: {}``) is the
 preset's with what is written there put over it key by key; null takes a key away; without ``streams`` every stream
-of the preset is read that is not ``optional``.
+of the preset is read that is not ``optional``. A stream of another name is one of the preset's again where it says
+``like: <stream>``. Tables that wait for the user's questions (``answer``) or texts (``comment``) are left out until
+there are some.
 
 Does not belong here: reading (a preset is YAML for ``http``, ``files`` or ``sql``).
 """
@@ -29,6 +31,8 @@ from orchestration.sources.errors import ConfigError, suggest
 FOLDER = Path(__file__).parent
 _PLACE = re.compile(r"\$\{([a-z][a-z0-9_]*)\}")
 _MISSING = object()
+_WAITING = {"answer": ("questions", "question_id"), "comment": ("texts", "comment_text")}
+"""Contract to what a user says of a wide survey, and the column that is mapped where the survey is not wide."""
 
 
 class Option(StrictModel):
@@ -99,16 +103,18 @@ def expand(raw: Mapping[str, Any], path: Path) -> dict[str, Any]:
 
     Raises:
         ConfigError: an option is unknown, missing or written out though it is a secret; or a stream that the preset
-            does not have lacks ``from``.
+            does not have lacks ``from`` and ``like``.
     """
     chosen = preset(str(raw["type"]))
     given = raw.get("connection") or {}
     kept = _connection_keys(chosen)
-    own = {key: value for key, value in given.items() if key in kept} if isinstance(given, dict) else {}
-    options = _options(chosen, {key: value for key, value in given.items() if key not in own} if own else given, path)
+    settings = {key: value for key, value in given.items() if key in kept} if isinstance(given, dict) else {}
+    options = _options(
+        chosen, {key: value for key, value in given.items() if key not in settings} if settings else given, path
+    )
     source = _replaced(chosen.source, options)
-    if own:
-        source["connection"] = merge(source.get("connection", {}), own)
+    if settings:
+        source["connection"] = merge(source.get("connection", {}), settings)
     streams = source.pop("streams", {})
     wanted = raw.get("streams")
     if wanted is None:
@@ -119,12 +125,17 @@ def expand(raw: Mapping[str, Any], path: Path) -> dict[str, Any]:
     merged = merge(source, result)
     merged["streams"] = {}
     for name, changes in wanted.items():
-        if name not in streams and not (isinstance(changes, dict) and "from" in changes):
+        if not isinstance(changes, dict | None):
+            raise ConfigError(f"{path}: streams.{name}: holds {changes!r}; give the keys that differ, or {{}}")
+        own = dict(changes or {})
+        like = str(own.pop("like", name))
+        if like not in streams and (like != name or "from" not in own):
+            place = f"streams.{name}" if like == name else f"streams.{name}.like"
             raise ConfigError(
-                f"{path}: streams.{name}: {chosen.title} has no such stream; {suggest(str(name), streams, 'streams')} "
-                "(a stream of your own needs 'from')"
+                f"{path}: {place}: {chosen.title} has no such stream; {suggest(like, streams, 'streams')} "
+                "(a stream of your own needs 'from', or 'like' with the name of one of these)"
             )
-        merged["streams"][name] = merge(streams.get(name, {}), changes or {})
+        merged["streams"][name] = _without_waiting(merge(streams.get(like, {}), own))
     return merged
 
 
@@ -139,6 +150,21 @@ def merge(base: Any, changes: Any) -> Any:
         else:
             result[key] = merge(result[key], value) if key in result else value
     return result
+
+
+def _without_waiting(stream: dict[str, Any]) -> dict[str, Any]:
+    tables = stream.get("tables")
+    if not isinstance(tables, dict):
+        return stream
+    kept = {
+        name: table
+        for name, table in tables.items()
+        if name not in _WAITING
+        or not isinstance(table, dict)
+        or table.get(_WAITING[name][0])
+        or _WAITING[name][1] in (table.get("fields") or {})
+    }
+    return {**stream, "tables": kept}
 
 
 def _connection_keys(chosen: Preset) -> set[str]:
@@ -182,7 +208,8 @@ def _replaced(value: Any, options: Mapping[str, Any]) -> Any:
         return _PLACE.sub(lambda match: _text(match, options), value)
     if isinstance(value, dict):
         replaced = {key: _replaced(inner, options) for key, inner in value.items()}
-        return {key: inner for key, inner in replaced.items() if inner is not _MISSING}
+        kept = {key: inner for key, inner in replaced.items() if inner is not _MISSING}
+        return kept if kept or not value else _MISSING
     if isinstance(value, list):
         return [inner for inner in (_replaced(entry, options) for entry in value) if inner is not _MISSING]
     return value
