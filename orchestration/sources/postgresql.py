@@ -19,8 +19,17 @@ from psycopg import pq, sql
 from orchestration.sources.backfill import require_times, without_zone
 from orchestration.sources.errors import SourceError
 from orchestration.sources.kinds import ReadRequest
-from orchestration.sources.sql import INSIDE, SqlConnection, Window, mend_cursor, require_time, unknown_table
+from orchestration.sources.sql import (
+    INSIDE,
+    Keyset,
+    SqlConnection,
+    Window,
+    mend_cursor,
+    require_time,
+    unknown_table,
+)
 
+PAGES = True
 _CHUNK = 16 << 20
 _TIMES = {"timestamp with time zone", "timestamp without time zone", "date"}
 _WHOLE_NUMBERS = {"smallint", "integer", "bigint"}
@@ -158,6 +167,42 @@ class PostgresDatabase:
         for frame in self._copy(query, [*key, INSIDE]):
             yield frame.with_columns(pl.col(INSIDE) == "true")
 
+    def page(self, keyset: Keyset, after: Sequence[str] | None) -> Iterator[pl.DataFrame]:
+        """The next rows in the order of cursor and key, as text."""
+        ordered = sql.SQL(", ").join(map(self._named, keyset.columns))
+        condition = self._paged(keyset)
+        if after is not None:
+            # Literals without a type are read as the columns' own.
+            values = sql.SQL(", ").join(map(sql.Literal, after))
+            condition = sql.SQL("{} AND ({}) > ({})").format(condition, ordered, values)
+        query = sql.SQL("SELECT {} FROM {} AS t WHERE {} ORDER BY {} LIMIT {}").format(
+            sql.SQL(", ").join(map(self._as_text, self._types)),
+            self._relation,
+            condition,
+            ordered,
+            sql.Literal(keyset.rows),
+        )
+        yield from self._copy(query, list(self._types))
+
+    def rest(self, keyset: Keyset) -> Iterator[pl.DataFrame]:
+        """The rows of the window that no page brings, as text."""
+        query = sql.SQL("SELECT {} FROM {} AS t WHERE {} AND ({}) IS NOT TRUE").format(
+            sql.SQL(", ").join(map(self._as_text, self._types)),
+            self._relation,
+            self._condition(keyset.window) or sql.SQL("true"),
+            self._paged(keyset),
+        )
+        yield from self._copy(query, list(self._types))
+
+    def count_at(self, keyset: Keyset, values: Sequence[str]) -> int:
+        """Number of rows with these values of cursor and key."""
+        query = sql.SQL("SELECT count(*)::text FROM {} AS t WHERE ({}) = ({})").format(
+            self._relation,
+            sql.SQL(", ").join(map(self._named, keyset.columns)),
+            sql.SQL(", ").join(map(sql.Literal, values)),
+        )
+        return int(self._one(query) or 0)
+
     def close(self) -> None:
         """End the snapshot."""
         self._connection.close()
@@ -166,8 +211,28 @@ class PostgresDatabase:
         pattern = "to_json(t.{})::text" if name in self._nested else "t.{}::text"
         return sql.SQL(pattern).format(sql.Identifier(name))
 
+    def _named(self, name: str) -> sql.Composed:
+        return sql.SQL("t.{}").format(sql.Identifier(name))
+
     def _column(self, window: Window) -> sql.Composed:
-        return sql.SQL("t.{}").format(sql.Identifier(str(window.field)))
+        return self._named(str(window.field))
+
+    def _paged(self, keyset: Keyset) -> sql.Composable:
+        """Which rows pages bring: in the window, with cursor and key, up to the cursor of the first snapshot."""
+        window = keyset.window
+        parts: list[sql.Composable] = [
+            sql.SQL("{} IS NOT NULL").format(self._named(name)) for name in keyset.columns[1:]
+        ]
+        if window.bounds is not None:
+            parts.append(self._condition(window) or sql.SQL("true"))
+        elif keyset.upper is None:
+            return sql.SQL("false")
+        else:
+            column = self._column(window)
+            parts.append(sql.SQL("{} <= {}").format(column, self._literal(keyset.upper, window)))
+            if window.lower is not None:
+                parts.append(sql.SQL("{} >= {}").format(column, self._lower(window)))
+        return sql.SQL(" AND ").join(parts)
 
     def _literal(self, value: str, window: Window) -> sql.Composed:
         kind = self._types[str(window.field)]

@@ -5,20 +5,25 @@ database is asked (``postgresql``, ``mysql``, ``sqlite``).
 
 The lower bound is the cursor minus ``lag``, inclusive; rows without a cursor value are read every time. The cursor
 moves to the largest value that is not in the future, so that one wrong date far ahead hides nothing.
+
+With ``page_rows`` a stream is read by keyset: page after page in the order of (cursor, key), up to the cursor that the
+first snapshot showed. A lost connection goes on behind the last row that came. A snapshot ends with its connection, so
+what is read then is as of a later one; a row that moved beyond the cursor meanwhile is read by the next load.
 """
 
 from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol, cast
 from urllib.parse import parse_qs, urlsplit
 
 import polars as pl
-from pydantic import field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from orchestration.contracts.mapping import StrictModel
 from orchestration.sources.config import Secret, StreamConfig
@@ -37,6 +42,8 @@ DIALECTS: Mapping[str, str] = {
 }
 """Scheme of a DSN to the module whose ``Database`` asks it."""
 INSIDE = "_inside"
+_RETRIES = 3
+"""Times that a lost connection is opened anew without a row in between."""
 
 
 class SqlConnection(StrictModel):
@@ -77,10 +84,20 @@ class SqlConnection(StrictModel):
 
 
 class SqlOrigin(StrictModel):
-    """``from`` of a stream: a table as ``schema.table``, spelled exactly, or a query."""
+    """``from`` of a stream: a table as ``schema.table``, spelled exactly, or a query.
+
+    Attributes:
+        table: The table.
+        query: Any query; it is asked as a subquery.
+        page_rows: Rows of one statement, in the order of cursor and key; none reads all by one statement.
+    """
+
+    NOT_READING: ClassVar[frozenset[str]] = frozenset({"page_rows"})
+    """Keys that do not change what is read."""
 
     table: str | None = None
     query: str | None = None
+    page_rows: int | None = Field(default=None, ge=1)
 
     @model_validator(mode="after")
     def _one_of_both(self) -> SqlOrigin:
@@ -138,6 +155,72 @@ class Database(Protocol):
         """Give the connection back."""
 
 
+class PagedDatabase(Database, Protocol):
+    """A database that is read over a network, whose streams can be read page by page."""
+
+    def page(self, keyset: Keyset, after: Sequence[str] | None) -> Iterator[pl.DataFrame]:
+        """The next rows in the order of cursor and key, behind the row with the values ``after``, as text."""
+
+    def rest(self, keyset: Keyset) -> Iterator[pl.DataFrame]:
+        """The rows of the window that no page brings: without cursor value or key, or from the future."""
+
+    def count_at(self, keyset: Keyset, values: Sequence[str]) -> int:
+        """Number of rows with these values of cursor and key."""
+
+
+@dataclass(frozen=True)
+class Keyset:
+    """What is read page by page.
+
+    Attributes:
+        window: Which rows.
+        upper: Largest cursor value that a page brings, inclusive; None where there is none to page by.
+        columns: The cursor and the columns of the key: what pages are ordered by.
+        rows: Most rows of a page.
+    """
+
+    window: Window
+    upper: str | None
+    columns: tuple[str, ...]
+    rows: int
+
+
+@dataclass
+class _Session:
+    """The database of a load, opened anew where its connection is lost and pages are read.
+
+    Attributes:
+        request: The load.
+        open: Opens the database.
+        database: The one that is open.
+        types: Its columns.
+    """
+
+    request: ReadRequest
+    open: Callable[[], Database]
+    database: Database
+    types: dict[str, str]
+
+    def close(self) -> None:
+        """Close what is open."""
+        self.database.close()
+
+    def reopen(self) -> None:
+        """Open the database anew.
+
+        Raises:
+            SourceError: it is still down (transient), or its columns are not what they were.
+        """
+        self.database.close()
+        self.database = self.open()
+        if self.database.describe() != self.types:
+            raise SourceError(
+                f"{self.request.name}: the columns of {self.request.config.origin.label} changed while it was read; "
+                "nothing was loaded. Try again",
+                True,
+            )
+
+
 def read(request: ReadRequest) -> Delivery:
     """What is new in the stream since the cursor, or all of it.
 
@@ -147,16 +230,27 @@ def read(request: ReadRequest) -> Delivery:
     connection: SqlConnection = request.source.connection
     dsn = request.source.reveal(connection.dsn, request.settings.home)
     module = importlib.import_module(_dialect(dsn))
-    database: Database = module.connect(request, dsn)
+    if request.config.origin.page_rows and not hasattr(module, "PAGES"):
+        raise SourceError(
+            f"{request.name}: page_rows is for databases that are read over a network; take it out of "
+            f"streams.{request.stream}.from in {request.source.path}"
+        )
+
+    def connect() -> Database:
+        database: Database = module.connect(request, dsn)
+        return database
+
+    session = _Session(request, connect, connect(), {})
     try:
-        return _read(request, database)
+        return _read(request, session)
     except BaseException:
-        database.close()
+        session.close()
         raise
 
 
-def _read(request: ReadRequest, database: Database) -> Delivery:
-    types = database.describe()
+def _read(request: ReadRequest, session: _Session) -> Delivery:
+    database = session.database
+    types = session.types = database.describe()
     if reserved := [name for name in types if name in META_SCHEMA or name == INSIDE]:
         raise SourceError(
             f"{request.name}: {request.config.origin.label} has columns named {', '.join(reserved)}, which the landing "
@@ -173,13 +267,13 @@ def _read(request: ReadRequest, database: Database) -> Delivery:
         source_types={name: kind_ for name, kind_ in types.items() if kind_},
         cursor_from=lower,
         cursor_field=window.field,
-        close=database.close,
+        close=session.close,
     )
     if request.window is None and window.field is not None and window.field in types:
         previous = request.previous
         before = previous.cursor_to if previous and previous.cursor_field == window.field and kind != "full" else None
         delivery.cursor_to = database.latest(window) or before
-    delivery.batches = _batches(request, database, window, delivery)
+    delivery.batches = _batches(request, session, window, delivery)
     return delivery
 
 
@@ -205,7 +299,8 @@ def _window(request: ReadRequest, types: Mapping[str, str]) -> tuple[Window, Any
     return Window(cursor.field, previous.cursor_to, cursor.lag, cursor.settle), "incremental"
 
 
-def _batches(request: ReadRequest, database: Database, window: Window, delivery: Delivery) -> Iterator[Batch]:
+def _batches(request: ReadRequest, session: _Session, window: Window, delivery: Delivery) -> Iterator[Batch]:
+    database = session.database
     gone: pl.DataFrame | None = None
     deletes = request.config.deletes
     if deletes.strategy == "key_scan" and request.window is None and isinstance(request.config.primary_key, list):
@@ -227,10 +322,66 @@ def _batches(request: ReadRequest, database: Database, window: Window, delivery:
             if unseen.height:
                 window = Window(field=window.field)
                 delivery.kind, delivery.cursor_from = "full", None
-    for rows in database.rows(window):
+    rows_of = database.rows(window) if not request.config.origin.page_rows else _pages(session, window, delivery)
+    for rows in rows_of:
         yield Batch(rows)
     if gone is not None and gone.height:
         yield Batch(gone, is_final=True)
+
+
+def _pages(session: _Session, window: Window, delivery: Delivery) -> Iterator[pl.DataFrame]:
+    """The rows of a window page by page; a lost connection goes on behind the last row that came."""
+    request = session.request
+    keyset = _keyset(request, session.types, window, delivery)
+
+    def database() -> PagedDatabase:
+        return cast("PagedDatabase", session.database)
+
+    yield from database().rest(keyset)
+    after: tuple[str, ...] | None = None
+    failures = count = 0
+    while keyset.upper is not None or window.bounds is not None:
+        count = 0
+        try:
+            for rows in database().page(keyset, after):
+                yield rows
+                count += rows.height
+                after = rows.select(keyset.columns).row(-1)
+                failures = 0
+            if after is None or count < keyset.rows:
+                return
+            if database().count_at(keyset, after) != 1:
+                raise SourceError(
+                    f"{request.name}: {', '.join(keyset.columns[1:])} does not name one row of "
+                    f"{request.config.origin.label} ({', '.join(after)} stands for several), so its pages would lose "
+                    f"rows; correct streams.{request.stream}.primary_key in {request.source.path}, or take page_rows "
+                    "out"
+                )
+        except SourceError as error:
+            if not error.transient or failures >= _RETRIES:
+                raise
+            while True:
+                time.sleep(request.settings.retry_seconds * 2**failures)
+                failures += 1
+                try:
+                    session.reopen()
+                    break
+                except SourceError as again:
+                    if not again.transient or failures >= _RETRIES:
+                        raise
+
+
+def _keyset(request: ReadRequest, types: Mapping[str, str], window: Window, delivery: Delivery) -> Keyset:
+    config = request.config
+    if window.field is None or not isinstance(config.primary_key, list):
+        raise SourceError(
+            f"{request.name}: page_rows needs a cursor and the fields of the key, which pages are ordered by; declare "
+            f"both for streams.{request.stream} in {request.source.path}"
+        )
+    columns = (window.field, *(name for name in config.primary_key if name != window.field))
+    if missing := [name for name in columns if name not in types]:
+        raise SourceError(f"{request.name}: {config.origin.label} has no {', '.join(missing)}")
+    return Keyset(window, delivery.cursor_to, columns, config.origin.page_rows)
 
 
 def unknown_table(request: ReadRequest, known: Sequence[str]) -> SourceError:

@@ -72,11 +72,13 @@ def crm(tmp_path, dsn, monkeypatch):
 
 CONTACTS = "CREATE TABLE contacts (id int PRIMARY KEY, email text, updated_at timestamptz)"
 CURSOR = {"cursor": {"field": "updated_at", "lag": "15m"}}
+SCAN = {"deletes": {"strategy": "key_scan", "max_vanish_share": "0.2"}}
 
 
 def test_no_value_can_fail(crm, connection):
     connection.execute("CREATE TYPE mood AS ENUM ('sad', 'ok'); CREATE TYPE pair AS (a int, b text)")
     connection.execute("CREATE DOMAIN positive AS int CHECK (value > 0)")
+    connection.execute("CREATE DOMAIN tags AS text[]")
     columns = {
         "id": ("int", "1", "1"),
         "email": ("text", "E'a,\"b\"\\n\\r\\nc\\t\\\\.'", 'a,"b"\n\r\nc\t\\.'),
@@ -109,6 +111,28 @@ def test_no_value_can_fail(crm, connection):
         "address": ("inet", "'192.168.0.1/24'", "192.168.0.1/24"),
         "money": ("money", "1234.5", "$1,234.50"),
         "place": ("point", "'(1,2)'", "(1,2)"),
+        "number_inf": ("numeric", "'-Infinity'", "-Infinity"),
+        "number_long": ("numeric", "('1' || repeat('0', 400) || '.5')::numeric", "1" + "0" * 400 + ".5"),
+        "single": ("real", "16777216", "1.6777216e+07"),
+        "several": ("int4multirange", "'{[1,3),[5,7)}'", "{[1,3),[5,7)}"),
+        "no_range": ("daterange", "'empty'", "empty"),
+        "ranges": ("int4range[]", "ARRAY['[1,3)'::int4range, NULL]", '["[1,3)",null]'),
+        "moods": ("mood[]", "ARRAY['ok','sad']::mood[]", '["ok","sad"]'),
+        "pairs": ("pair[]", "ARRAY[ROW(1,'x')::pair]", '[{"a":1,"b":"x"}]'),
+        "labels": ("tags", "ARRAY['a', NULL]", '["a",null]'),
+        "no_items": ("int[]", "'{}'", "[]"),
+        "box_of": ("box", "'(3,4),(1,2)'", "(3,4),(1,2)"),
+        "shape": ("polygon", "'((0,0),(1,1),(1,0))'", "((0,0),(1,1),(1,0))"),
+        "circle_of": ("circle", "'<(1,2),3>'", "<(1,2),3>"),
+        "network": ("cidr", "'10.0.0.0/8'", "10.0.0.0/8"),
+        "mac": ("macaddr", "'08:00:2b:01:02:03'", "08:00:2b:01:02:03"),
+        "more_bits": ("varbit", "B'00101'", "00101"),
+        "markup": ("xml", "'<a>1</a>'", "<a>1</a>"),
+        # What fills up a char(n) is no part of the value.
+        "padded": ("char(4)", "'ab'", "ab"),
+        "back": ("interval", "'-1 day 02:00'", "-1 days +02:00:00"),
+        "twelve": ("time", "'24:00:00'", "24:00:00"),
+        "any_sign": ("text", "E'\\u0001\\u200b\\u202e\\U0001F468\\u200D\\U0001F469'", "\u0001\u200b\u202e👨\u200d👩"),
         "words": ("tsvector", "'a:1 b:2'", "'a':1 'b':2"),
         "中文": ("text", "'你好😀'", "你好😀"),
         "select": ("text", "'%s %(x)s {}'", "%s %(x)s {}"),
@@ -201,6 +225,21 @@ def test_a_row_committed_late_needs_the_lag(crm, dsn, connection, lag, is_seen):
     assert landed == ({"1", "2"} if is_seen else {"2"})
 
 
+@pytest.mark.parametrize(("deletes", "is_seen"), [(SCAN, True), ({}, False)])
+def test_a_row_committed_late_is_found_by_the_key_scan_without_a_lag(crm, dsn, connection, deletes, is_seen):
+    connection.execute(CONTACTS)
+    cursor = {"cursor": {"field": "updated_at"}}
+    with psycopg.connect(dsn) as slow:
+        slow.execute("INSERT INTO contacts VALUES (1, 'late', now() - interval '10 minutes')")
+        connection.execute("INSERT INTO contacts VALUES (2, 'quick', now() - interval '1 minute')")
+        first = crm.night(**cursor, **deletes)
+        slow.commit()
+    second = crm.night(**cursor, **deletes)
+    landed = {row for load in crm.loads() for row in crm.landing.scan(load).collect()["id"]}
+    assert landed == ({"1", "2"} if is_seen else {"2"})
+    assert second.cursor_to == first.cursor_to
+
+
 def test_rows_without_cursor_value_are_never_lost(crm, connection):
     connection.execute(CONTACTS)
     connection.execute("INSERT INTO contacts VALUES (1, 'a', now() - interval '1 day'), (2, 'b', NULL)")
@@ -285,9 +324,6 @@ def test_a_backfill_by_day_of_a_number_is_refused(crm, connection):
     window = day_window(date(2026, 5, 2), date(2026, 5, 2), "Asia/Shanghai")
     with pytest.raises(SourceError, match="cursor 'id' is a number, so its rows have no days"):
         crm.night(window=window, cursor={"field": "id"})
-
-
-SCAN = {"deletes": {"strategy": "key_scan", "max_vanish_share": "0.2"}}
 
 
 def fill(connection, n=10):
