@@ -202,6 +202,9 @@ def _options(chosen: Preset, given: Any, path: Path) -> dict[str, Any]:
 
 def _replaced(value: Any, options: Mapping[str, Any]) -> Any:
     if isinstance(value, str):
+        if "${" not in value:
+            # As it is: a bare number stays one.
+            return value
         whole = _PLACE.fullmatch(value)
         if whole and whole[1] in options:
             return options[whole[1]]
