@@ -37,6 +37,11 @@ LOAD = Contract(
         Column("bytes_landed", Kind.INTEGER, "Bytes written."),
         Column("cursor_from", Kind.TEXT, "Lower bound of the window."),
         Column("cursor_to", Kind.TEXT, "Cursor after the load."),
+        Column(
+            "missing_share",
+            Kind.NUMBER,
+            "Share of the window (0-1) that was not read because the source's budget ended; null for a complete load.",
+        ),
         Column("schema_change", Kind.TEXT, "Columns that came or went since the last load."),
         Column("error", Kind.TEXT, "Why it failed and how to mend it."),
     ),

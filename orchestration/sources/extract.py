@@ -49,6 +49,7 @@ class LoadRecord:
     bytes_landed: int | None = None
     cursor_from: str | None = None
     cursor_to: str | None = None
+    missing_share: float | None = None
     schema_change: str | None = None
     error: str | None = None
     figures: Figures | None = None
@@ -234,6 +235,8 @@ def _land(request: ReadRequest, delivery: Delivery, writer: LoadWriter, clock: C
         else None,
         files=delivery.files,
         rows_suppressed=rows_suppressed,
+        missing_share=delivery.missing_share,
+        state=delivery.state,
     )
     return _record(manifest)
 
@@ -263,6 +266,7 @@ def _is_repetition(request: ReadRequest, delivery: Delivery, writer: LoadWriter)
     return (
         last is not None
         and (last is request.previous or (delivery.kind == last.kind == "backfill" and last.window == request.window))
+        and not delivery.must_commit
         and delivery.kind in {"full", "incremental", "declared", "backfill"}
         and writer.rows_rejected == 0
         and last.rows_rejected == 0
@@ -302,5 +306,6 @@ def _record(manifest: Manifest) -> LoadRecord:
         bytes_landed=manifest.bytes_landed,
         cursor_from=manifest.cursor_from,
         cursor_to=manifest.cursor_to,
+        missing_share=manifest.missing_share,
         schema_change=manifest.schema_change,
     )

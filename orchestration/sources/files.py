@@ -200,6 +200,15 @@ def _stamp(request: ReadRequest, path: Path, name: str) -> FileStamp:
         raise SourceError(f"{request.name}: file {path} cannot be read ({error}); look at its permissions") from error
 
 
+def read_file(request: ReadRequest, origin: FilesOrigin, path: Path) -> Iterator[Batch]:
+    """Rows of one CSV or Parquet file as text, batch by batch, with ``_row``.
+
+    Raises:
+        SourceError: it cannot be read, or lacks a declared column.
+    """
+    return _READERS[str(origin.format_of(path))](request, origin, path)
+
+
 def _not_landed(request: ReadRequest, stamps: Sequence[tuple[Path, FileStamp]]) -> list[tuple[Path, FileStamp]]:
     """Files whose content is not what was landed last under their name, nor landed under another name."""
     by_name: dict[str, str] = {}

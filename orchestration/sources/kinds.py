@@ -10,7 +10,7 @@ import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 from pydantic import BaseModel
@@ -139,6 +139,9 @@ class Delivery:
         cursor_field: Column of the cursor.
         files: Files read.
         is_nothing_new: True where the reader knows without reading rows that nothing changed.
+        missing_share: Share of the window (0-1) that is not read yet, where a budget ended first; else None.
+        state: What the next load of the stream must know, as plain JSON.
+        must_commit: Whether the load is committed though its rows are known.
         close: Frees what the reader holds open.
     """
 
@@ -151,6 +154,9 @@ class Delivery:
     cursor_field: str | None = None
     files: list[FileStamp] = field(default_factory=list)
     is_nothing_new: bool = False
+    missing_share: float | None = None
+    state: dict[str, Any] = field(default_factory=dict)
+    must_commit: bool = False
     close: Callable[[], None] = lambda: None
 
 

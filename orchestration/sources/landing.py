@@ -100,6 +100,8 @@ class Manifest:
         content_hash: Hash of the rows whatever their order.
         files: Source files read.
         rows_suppressed: Rows that were not landed, or taken out later, because they are of a person who was erased.
+        missing_share: Share of the window (0-1) that was not read because a budget ended; None for a complete load.
+        state: What the next load of the stream must know, as the reader left it.
         removed_at: When the rows were removed by retention, UTC without zone; the counts stay those of the load.
     """
 
@@ -129,6 +131,8 @@ class Manifest:
     files: tuple[FileStamp, ...]
     folder: Path = field(compare=False, repr=False)
     rows_suppressed: int = 0
+    missing_share: float | None = None
+    state: Mapping[str, Any] = field(default_factory=dict)
     removed_at: datetime | None = None
 
     @property
@@ -557,6 +561,8 @@ class LoadWriter:
         schema_change: str | None = None,
         files: Sequence[FileStamp] = (),
         rows_suppressed: int = 0,
+        missing_share: float | None = None,
+        state: Mapping[str, Any] | None = None,
     ) -> Manifest:
         """Make the load visible: parts synced first, then the manifest by rename."""
         self._flush()
@@ -588,6 +594,8 @@ class LoadWriter:
             files=tuple(files),
             folder=self.folder,
             rows_suppressed=rows_suppressed,
+            missing_share=missing_share,
+            state=dict(state or {}),
         )
         _write_manifest(manifest)
         self._release()

@@ -343,7 +343,8 @@ class Records(StrictModel):
         path: Path of the list of records; a single object is one record. Of ``base64``, of the text.
         format: Of the answer; without, JSON, or by the answer's type where it is CSV or NDJSON.
         base64: Whether the text at ``path`` is base64, holding ``format``.
-        inner: Path of the records in what ``base64`` or a CSV's ``json`` text held.
+        inner: Path of the records in what the base64 held.
+        may_be_absent: Whether an answer without anything at ``path`` has no records, instead of being an error.
         unzip: Whether the answer is a zip; every file in it is read.
         columns: Path of the column names, where each record is a list of values.
         keyed_by: Column for the key, where the records stand in one object under their keys.
@@ -365,6 +366,7 @@ class Records(StrictModel):
     format: Literal["json", "ndjson", "csv"] | None = None
     base64: bool = False
     inner: Path | None = None
+    may_be_absent: bool = False
     unzip: bool = False
     columns: Path | None = None
     keyed_by: str | None = None
@@ -457,7 +459,9 @@ class KeysetPaging(StrictModel):
 
     Attributes:
         fields: Columns, the ordering ones first and a unique one last, such as ``[updated_at, id]``.
-        size: Records in a full page: a shorter one is the last. Without, an empty one is.
+        size: Records in a full page, ``page.size`` in templates. Needed where the fields do not hold the whole key.
+        short_is_last: Whether a page with fewer records than ``size`` is the last; else an empty one is, which costs
+            a request more, and loses nothing where the source gives less than it was asked for.
         order: How each field is compared: ``text``, ``number`` or ``time``; ``none`` where the source's order cannot
             be told from the text. Without, what all values of a page look like.
     """
@@ -465,12 +469,15 @@ class KeysetPaging(StrictModel):
     kind: Literal["keyset"]
     fields: list[str] = Field(min_length=1)
     size: int | None = Field(default=None, ge=1)
+    short_is_last: bool = False
     order: list[Literal["text", "number", "time", "none"]] | None = None
 
     @model_validator(mode="after")
     def _order_of_each(self) -> KeysetPaging:
         if self.order is not None and len(self.order) != len(self.fields):
             raise ValueError("'order' names one way for each of 'fields'")
+        if self.short_is_last and self.size is None:
+            raise ValueError("short_is_last needs 'size', the records of a full page")
         return self
 
 

@@ -1,0 +1,609 @@
+"""Requests as they go over the wire: budget, pace, retries, redirects, login, errors in answers, secrets kept out.
+
+Belongs here: everything between a filled request and an answer that can be believed. Does not belong here: which
+requests are made (``engine``) and what an answer holds (``records``).
+"""
+
+from __future__ import annotations
+
+import email.utils
+import fcntl
+import json
+import logging
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+from zoneinfo import ZoneInfo
+
+import httpx
+import tenacity
+
+from orchestration.sources.errors import SourceError
+from orchestration.sources.http.auth import Credentials
+from orchestration.sources.http.config import Budget, ErrorRule, HttpConnection, Request, require_address
+from orchestration.sources.http.records import RecordsError, as_text, find, read_json, says_yes
+from orchestration.sources.http.templates import TemplateError, fill, fill_text
+from orchestration.sources.kinds import Figures, ReadRequest
+
+logging.getLogger("httpx").setLevel(logging.WARNING)  # its lines hold addresses with their secrets
+_MAX_REDIRECTS = 5
+_SHOWN = 300
+_SMALL = 1 << 20
+
+
+class PassingFaultError(Exception):
+    """An answer that may be right when it is asked for again.
+
+    Attributes:
+        wait: Seconds the source asks to wait; None where it does not say.
+    """
+
+    def __init__(self, message: str, wait: float | None = None) -> None:
+        super().__init__(message)
+        self.wait = wait
+
+
+class BudgetUsedUpError(Exception):
+    """No request is left today."""
+
+
+class SkippedError(Exception):
+    """The source does not have what was asked for, and a rule says that this is no error."""
+
+
+@dataclass
+class Answer:
+    """One answer that was not an error.
+
+    Attributes:
+        status: HTTP status.
+        headers: Its headers.
+        url: Address that answered, in the end.
+        content: Its body; empty where it went to ``path``.
+        path: File that holds the body, where it was asked for as a file.
+        document: The body as JSON, numbers as text; None where it is something else.
+        is_empty: Whether a rule says that there are no records.
+    """
+
+    status: int
+    headers: httpx.Headers
+    url: str
+    content: bytes = b""
+    path: Path | None = None
+    document: Any = None
+    is_empty: bool = False
+
+    @property
+    def media_type(self) -> str:
+        """Type of the body, without parameters."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+@dataclass
+class _Pace:
+    """The earliest moment of the next request, shared by all streams of a source in this process."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    next_at: float = 0.0
+
+    def turn(self, per_second: float | None) -> float:
+        """Seconds to wait for the next turn, which is taken."""
+        if per_second is None:
+            return 0.0
+        with self.lock:
+            now = monotonic()
+            at = max(now, self.next_at)
+            self.next_at = at + 1 / per_second
+            return at - now
+
+
+_PACES: dict[str, _Pace] = {}
+
+
+class DayBudget:
+    """Counts the requests of a day in a file, over all streams and runs.
+
+    The file is ``<landing>/<source>/.requests.json``.
+    """
+
+    def __init__(self, folder: Path, budget: Budget, clock: Callable[[], datetime]) -> None:
+        self._path = folder / ".requests.json"
+        self._budget = budget
+        self._clock = clock
+
+    def left(self) -> int | None:
+        """Requests that are left today; None where there is no limit."""
+        if self._budget.per_day is None:
+            return None
+        return max(0, self._budget.per_day - self._change(0))
+
+    def take(self) -> None:
+        """Count one request.
+
+        Raises:
+            BudgetUsedUpError: none is left today.
+        """
+        if self._budget.per_day is not None and self._change(1) > self._budget.per_day:
+            raise BudgetUsedUpError(f"the budget of {self._budget.per_day} requests a day is used up")
+
+    def _change(self, count: int) -> int:
+        today = self._clock().astimezone(ZoneInfo(self._budget.timezone)).date().isoformat()
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._path.open("a+", encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.seek(0)
+            try:
+                known = json.loads(file.read() or "{}")
+            except ValueError:
+                known = {}
+            used = int(known.get("used", 0)) if known.get("day") == today else 0
+            # A request that is refused is not made, so it does not count.
+            allowed = used + count <= (self._budget.per_day or 0)
+            if count and allowed:
+                file.seek(0)
+                file.truncate()
+                json.dump({"day": today, "used": used + count}, file)
+        return used + count
+
+
+class Client:
+    """Sends the requests of one stream's load; safe for several threads."""
+
+    def __init__(self, request: ReadRequest, figures: Figures) -> None:
+        connection: HttpConnection = request.source.connection
+        self._request = request
+        self._connection = connection
+        self._figures = figures
+        self._lock = threading.Lock()
+        self._hidden: set[str] = set()
+        self.server_time: datetime | None = None
+        try:
+            self._base = require_address(self._reveal(connection.base_url, hide=False))
+        except ValueError as error:
+            raise SourceError(f"{request.name}: connection.base_url {error}") from error
+        self.budget = DayBudget(
+            request.settings.landing_dir / request.source.source, connection.budget, lambda: datetime.now(UTC)
+        )
+        self._pace = _PACES.setdefault(self._base, _Pace())
+        verify: Any = True
+        if connection.ca_file is not None:
+            import ssl
+
+            file = request.source.expand(connection.ca_file, request.settings.home)
+            verify = ssl.create_default_context(cafile=str(file))
+        self._http = httpx.Client(
+            timeout=httpx.Timeout(connection.timeout_seconds, connect=connection.connect_timeout_seconds),
+            follow_redirects=False,
+            verify=verify,
+            headers={"User-Agent": "experience-warehouse", "Accept-Encoding": "gzip, deflate"},
+        )
+        self.credentials = Credentials(connection.auth, self)
+
+    def reveal(self, secret: Any, *, hide: bool = True) -> str:
+        """The value of a secret, which from now on is kept out of messages.
+
+        Raises:
+            ConfigError: it cannot be had.
+        """
+        return self._reveal(secret, hide=hide)
+
+    def hide(self, text: str) -> None:
+        """Keep a text out of messages."""
+        if len(text) > 3:
+            self._hidden.add(text)
+
+    @property
+    def request(self) -> ReadRequest:
+        """The load that is read."""
+        return self._request
+
+    @property
+    def http(self) -> httpx.Client:
+        """The connection pool, for a login."""
+        return self._http
+
+    @property
+    def base_url(self) -> str:
+        """What every path is added to."""
+        return self._base
+
+    def close(self) -> None:
+        """End the session and the connections."""
+        try:
+            self.credentials.logout()
+        finally:
+            self._http.close()
+
+    def send(
+        self,
+        spec: Request,
+        variables: Mapping[str, Any],
+        *,
+        rules: Iterable[ErrorRule] = (),
+        url: str | None = None,
+        params: Mapping[str, str] | None = None,
+        to_file: Path | None = None,
+        is_json: bool = True,
+    ) -> Answer:
+        """Send a request until its answer can be believed.
+
+        Args:
+            spec: The request.
+            variables: For its templates; ``session`` is added.
+            rules: Error rules, looked at before those of the connection.
+            url: Address instead of the one ``spec`` gives (a link); its parameters stand in it.
+            params: More parameters of the address.
+            to_file: Where to write the body instead of memory.
+            is_json: Whether the answer must be JSON.
+
+        Raises:
+            SourceError: the source refuses, or does not give a good answer in ``retry.attempts`` tries.
+            BudgetUsedUpError: no request is left today.
+            SkippedError: a rule says that this is not there.
+        """
+        every = [*rules, *self._connection.errors]
+        retry = self._connection.retry
+
+        def wait(state: tenacity.RetryCallState) -> float:
+            fault = state.outcome.exception() if state.outcome else None
+            asked = fault.wait if isinstance(fault, PassingFaultError) else None
+            backoff = min(retry.max_seconds, retry.base_seconds * 2 ** (state.attempt_number - 1))
+            return backoff if asked is None else asked
+
+        attempts = tenacity.Retrying(
+            stop=tenacity.stop_after_attempt(retry.attempts),
+            wait=wait,
+            retry=tenacity.retry_if_exception_type(PassingFaultError),
+            sleep=self.wait,
+            before_sleep=lambda state: self._count(retries=1),
+            reraise=True,
+        )
+        try:
+            return attempts(
+                self._once,
+                spec,
+                variables,
+                rules=every,
+                url=url,
+                params=params,
+                to_file=to_file,
+                is_json=is_json,
+            )
+        except PassingFaultError as error:
+            raise SourceError(
+                f"{self._request.name}: {error}; asked {retry.attempts} times. Nothing was loaded; try again later",
+                True,
+            ) from None
+
+    def wait(self, seconds: float) -> None:
+        """Sleep, counted."""
+        if seconds > 0:
+            self._count(wait_seconds=seconds)
+            sleep(seconds)
+
+    def _once(
+        self,
+        spec: Request,
+        variables: Mapping[str, Any],
+        *,
+        rules: Iterable[ErrorRule],
+        url: str | None,
+        params: Mapping[str, str] | None,
+        to_file: Path | None,
+        is_json: bool,
+    ) -> Answer:
+        generation = self.credentials.ready()
+        known = {**variables, "session": self.credentials.session}
+        try:
+            built = self._built(spec, known, url, params)
+        except TemplateError as error:
+            raise SourceError(
+                f"{self._request.name}: {error}; correct streams.{self._request.stream}.from in "
+                f"{self._request.source.path}"
+            ) from error
+        answer = self._exchange(built, to_file)
+        return self._judged(answer, rules, generation, is_json)
+
+    def built(self, spec: Request, variables: Mapping[str, Any]) -> httpx.Request:
+        """A request without credentials, for a login.
+
+        Raises:
+            TemplateError: a template cannot be filled.
+        """
+        return self._built(spec, variables, None, None, with_credentials=False)
+
+    def _built(
+        self,
+        spec: Request,
+        variables: Mapping[str, Any],
+        url: str | None,
+        params: Mapping[str, str] | None,
+        *,
+        with_credentials: bool = True,
+    ) -> httpx.Request:
+        path = fill_text(spec.path, variables)
+        address = url or (path if path.startswith(("http://", "https://")) else _joined(self._base, path))
+        address = urljoin(f"{self._base}/", address)
+        ours = self._require_allowed(address)
+        headers: dict[str, str] = {}
+        query: list[tuple[str, str]] = []
+        form: dict[str, Any] = {}
+        if ours:
+            headers |= {name: self._reveal(value, hide=False) for name, value in self._connection.headers.items()}
+            if with_credentials:
+                self.credentials.apply(headers, query, form, variables)
+            if url is None:
+                query += [(name, self._reveal(value)) for name, value in self._connection.params.items()]
+        filled = {name: fill_text(text, variables) for name, text in spec.headers.items()}
+        headers |= {name: text for name, text in filled.items() if text}
+        if url is None:
+            query += _pairs(fill(spec.params, variables))
+        query += list((params or {}).items())
+        if query:
+            address = _with_query(address, query)
+        body: dict[str, Any] = {}
+        if spec.json_body is not None:
+            body["json"] = fill(spec.json_body, variables)
+        elif spec.form or form:
+            body["data"] = {**form, **dict(_grouped(_pairs(fill(spec.form, variables))))}
+        elif spec.body is not None:
+            body["content"] = fill_text(spec.body, variables)
+        method = spec.method
+        return self._http.build_request(method, address, headers=headers, **body)
+
+    def _require_allowed(self, address: str) -> bool:
+        """Whether an address is the source's own; fails where it is neither that nor allowed."""
+        host = urlsplit(address).netloc
+        if _origin(address) == _origin(self._base):
+            return True
+        if urlsplit(address).hostname in self._connection.allow_hosts or host in self._connection.allow_hosts:
+            return False
+        raise SourceError(
+            f"{self._request.name}: the source leads to another host, {host}; if that is right, name it in "
+            f"connection.allow_hosts in {self._request.source.path} (it gets no credentials)"
+        )
+
+    def _exchange(self, built: httpx.Request, to_file: Path | None) -> Answer:
+        for _ in range(_MAX_REDIRECTS):
+            self.budget.take()
+            self.wait(self._pace.turn(self._connection.budget.per_second))
+            self._count(requests=1)
+            try:
+                response = self._http.send(built, stream=True)
+                try:
+                    answer = self._received(response, to_file)
+                finally:
+                    response.close()
+            except httpx.TimeoutException as error:
+                raise PassingFaultError(
+                    f"{self._shown(built)} did not answer in time ({type(error).__name__})"
+                ) from None
+            except httpx.TransportError as error:
+                raise PassingFaultError(
+                    f"{self._shown(built)}: the connection failed ({self.clean(str(error)) or type(error).__name__})"
+                ) from None
+            except httpx.DecodingError as error:
+                raise PassingFaultError(f"{self._shown(built)}: the answer is damaged ({error})") from None
+            if response.next_request is None:
+                return answer
+            followed = response.next_request
+            if not self._require_allowed(str(followed.url)):
+                plain = self._http.build_request(followed.method, followed.url)
+                plain.headers.pop("cookie", None)
+                followed = plain
+            built = followed
+        raise SourceError(
+            f"{self._request.name}: {self._shown(built)} leads from redirect to redirect; correct base_url"
+        )
+
+    def _received(self, response: httpx.Response, to_file: Path | None) -> Answer:
+        if self.server_time is None and (date := response.headers.get("date")):
+            self.server_time = _http_date(date)
+        answer = Answer(response.status_code, response.headers, str(response.request.url))
+        if to_file is None or response.status_code >= 300:
+            answer.content = response.read()
+            self._count(bytes_received=len(answer.content))
+            return answer
+        with to_file.open("wb") as file:
+            for chunk in response.iter_bytes(1 << 20):
+                file.write(chunk)
+                self._count(bytes_received=len(chunk))
+        answer.path = to_file
+        return answer
+
+    def _judged(self, answer: Answer, rules: Iterable[ErrorRule], generation: int, is_json: bool) -> Answer:
+        answer.document = self._document(answer, is_json)
+        for rule in rules:
+            if self._fits(rule, answer):
+                self._act(rule, answer, generation)
+                answer.is_empty = True
+                return answer
+        if answer.status == 401 and self.credentials.renew(generation):
+            raise PassingFaultError(f"{self._where(answer)} answered 401", wait=0)
+        if answer.status in self._connection.retry.statuses:
+            self._raise_passing(answer)
+        if answer.status >= 400:
+            raise SourceError(self._refusal(answer))
+        if is_json and answer.document is None and answer.status != 204 and answer.content.strip():
+            raise PassingFaultError(
+                f"{self._where(answer)} answered {answer.status} with {answer.media_type or 'something'} that is no "
+                f"JSON: {self._excerpt(answer)}"
+            )
+        if is_json and not answer.content.strip():
+            answer.is_empty = True
+        return answer
+
+    def _document(self, answer: Answer, is_json: bool) -> Any:
+        body = answer.content
+        if not is_json and answer.status < 400:
+            # Where a file was asked for, a small JSON may say instead why there is none.
+            if "json" not in answer.media_type or (answer.path and answer.path.stat().st_size > _SMALL):
+                return None
+            body = answer.path.read_bytes() if answer.path else body
+        try:
+            return read_json(body) if body.strip() else None
+        except ValueError:
+            return None
+
+    def _fits(self, rule: ErrorRule, answer: Answer) -> bool:
+        if rule.status is not None:
+            if answer.status not in rule.status:
+                return False
+        elif answer.status >= 400:
+            return False
+        if rule.path is None:
+            return True
+        if answer.document is None:
+            return False
+        try:
+            value = find(rule.path, answer.document)
+        except RecordsError:
+            return False
+        text = as_text(value)
+        if rule.ok is not None:
+            return text not in rule.ok
+        if rule.bad is not None:
+            return text is not None and any(bad in text for bad in rule.bad)
+        return says_yes(value)
+
+    def _act(self, rule: ErrorRule, answer: Answer, generation: int) -> None:
+        """Raise what the rule says; return where it says that the answer has no records."""
+        message = self._message(rule, answer)
+        match rule.action:
+            case "empty":
+                return
+            case "skip":
+                raise SkippedError(message)
+            case "stop":
+                raise BudgetUsedUpError(message)
+            case "retry":
+                raise PassingFaultError(message, self._asked_wait(answer))
+            case "login" if self.credentials.renew(generation):
+                raise PassingFaultError(message, wait=0)
+        raise SourceError(
+            f"{self._request.name}: {message}. Correct what it names, in the source or in {self._request.source.path}"
+        )
+
+    def _message(self, rule: ErrorRule, answer: Answer) -> str:
+        try:
+            said = as_text(find(rule.message or rule.path, answer.document)) if answer.document is not None else None
+        except RecordsError:
+            said = None
+        return (
+            f"{self._where(answer)} answered {answer.status} with an error: {self.clean(said or self._excerpt(answer))}"
+        )
+
+    def _raise_passing(self, answer: Answer) -> None:
+        wait = self._asked_wait(answer)
+        message = f"{self._where(answer)} answered {answer.status}: {self._excerpt(answer)}"
+        if wait is not None and wait > self._connection.retry.max_seconds:
+            raise BudgetUsedUpError(f"{message}; it asks to wait {wait:.0f} s")
+        raise PassingFaultError(message, wait)
+
+    def _asked_wait(self, answer: Answer) -> float | None:
+        """Seconds of ``Retry-After``, given as seconds or as a date."""
+        text = answer.headers.get("retry-after", "").strip()
+        if not text:
+            return None
+        try:
+            return max(0.0, float(text))
+        except ValueError:
+            until = _http_date(text)
+        if until is None:
+            return None
+        # Its own clock, if it tells it.
+        now = _http_date(answer.headers.get("date", "")) or datetime.now(UTC)
+        return max(0.0, (until - now).total_seconds())
+
+    def _refusal(self, answer: Answer) -> str:
+        hints = {
+            401: "the credentials are not accepted: look at connection.auth and at the secret it names",
+            403: "the credentials do not allow this: give their user or token the right to read it",
+            404: f"look at base_url and streams.{self._request.stream}.from.request.path",
+        }
+        hint = hints.get(answer.status, f"correct streams.{self._request.stream}.from")
+        return (
+            f"{self._request.name}: {self._where(answer)} answered {answer.status}: {self._excerpt(answer)}. {hint} "
+            f"({self._request.source.path})"
+        )
+
+    def _where(self, answer: Answer) -> str:
+        parts = urlsplit(answer.url)
+        return self.clean(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}")
+
+    def _shown(self, built: httpx.Request) -> str:
+        return self.clean(f"{built.method} {built.url.scheme}://{built.url.netloc.decode()}{built.url.path}")
+
+    def _excerpt(self, answer: Answer) -> str:
+        body = answer.content
+        if not body and answer.path is not None:
+            with answer.path.open("rb") as file:
+                body = file.read(4 * _SHOWN)
+        return self.clean(" ".join(body[: 4 * _SHOWN].decode("utf-8", "replace").split())[:_SHOWN]) or "nothing"
+
+    def clean(self, text: str) -> str:
+        """A text without any of the secrets."""
+        for hidden in sorted(self._hidden, key=len, reverse=True):
+            text = text.replace(hidden, "***")
+        return text
+
+    def _reveal(self, secret: Any, *, hide: bool = True) -> str:
+        value = self._request.source.reveal(secret, self._request.settings.home)
+        if hide or not isinstance(secret, str):
+            self.hide(value)
+        return value
+
+    def _count(self, **amounts: float) -> None:
+        with self._lock:
+            for name, amount in amounts.items():
+                setattr(self._figures, name, getattr(self._figures, name) + amount)
+
+
+def _origin(address: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(address)
+    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+
+
+def _joined(base: str, path: str) -> str:
+    if not path:
+        return base
+    return f"{base}{path}" if path.startswith(("/", "?")) else f"{base}/{path}"
+
+
+def _with_query(address: str, query: list[tuple[str, str]]) -> str:
+    """The address with more parameters; one that it holds already stands as it is (a link repeats the credential)."""
+    url = httpx.URL(address)
+    before = url.params.multi_items()
+    known = {name for name, _ in before}
+    return str(url.copy_with(params=[*before, *((name, value) for name, value in query if name not in known)]))
+
+
+def _pairs(filled: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Parameters as pairs of text; those that are nothing are left out."""
+    pairs: list[tuple[str, str]] = []
+    for name, value in filled.items():
+        for one in value if isinstance(value, list | tuple) else [value]:
+            text = as_text(one)
+            if text:
+                pairs.append((str(name), text))
+    return pairs
+
+
+def _grouped(pairs: list[tuple[str, str]]) -> Iterable[tuple[str, Any]]:
+    names = dict.fromkeys(name for name, _ in pairs)
+    for name in names:
+        values = [value for other, value in pairs if other == name]
+        yield name, values if len(values) > 1 else values[0]
+
+
+def _http_date(text: str) -> datetime | None:
+    try:
+        moment = email.utils.parsedate_to_datetime(text)
+    except (TypeError, ValueError):
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,0 +1,750 @@
+"""One load of a stream over HTTP: its units read page by page, reconciled, and what is left when the budget ends.
+
+Does not belong here: the parts that it puts together (``windows``, ``paging``, ``client``, ``records``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import queue
+import shutil
+import threading
+import zipfile
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from orchestration.sources.drift import require_columns
+from orchestration.sources.errors import SourceError
+from orchestration.sources.files import FilesOrigin, read_file
+from orchestration.sources.http import records as answers
+from orchestration.sources.http import windows
+from orchestration.sources.http.client import (
+    Answer,
+    BudgetUsedUpError,
+    Client,
+    SkippedError,
+)
+from orchestration.sources.http.config import (
+    ErrorRule,
+    Export,
+    HttpOrigin,
+    NumberPaging,
+    Records,
+    Request,
+)
+from orchestration.sources.http.paging import Asked, PageError, Pager, Position, count, pager
+from orchestration.sources.http.records import RecordsError
+from orchestration.sources.http.windows import Point, Task, Unit
+from orchestration.sources.kinds import Batch, Delivery, Plan, ReadRequest
+from orchestration.sources.landing import META_SCHEMA, REJECT_SCHEMA
+from orchestration.sources.pii import protect
+from orchestration.sources.vanished import key_columns, vanished_rows
+
+_READINGS = 5
+"""Readings of numbered pages before they are given up as never the same twice."""
+_JUDGED_ROWS = 20
+"""Records without a declared field that say that the field is gone, and not only empty."""
+_CHUNK_ROWS = 20_000
+_EXPORT_TRIES = 3
+_DOWNLOADS = ".download"
+
+
+def read_stream(request: ReadRequest) -> Delivery:
+    """What is new in the stream since the cursor, or all of it.
+
+    Raises:
+        SourceError: transient where the source is down; otherwise names what to mend.
+    """
+    task = windows.task(request)
+    client = Client(request, request.figures)
+    folder = request.landing.root / request.source.source / request.stream / _DOWNLOADS
+    shutil.rmtree(folder, ignore_errors=True)
+
+    def close() -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        client.close()
+
+    delivery = Delivery(
+        kind=task.kind,
+        cursor_from=windows.text_of(task.window.start),
+        cursor_field=request.config.cursor.field if request.config.cursor else None,
+        close=close,
+    )
+    delivery.batches = _Scan(request, client, task, delivery, folder).batches()
+    return delivery
+
+
+def plan_stream(request: ReadRequest) -> Plan:
+    """What the load would ask for; calls nobody.
+
+    Raises:
+        SourceError: the window cannot be made as declared.
+    """
+    task = windows.task(request)
+    origin: HttpOrigin = request.config.origin
+    client = Client(request, request.figures)
+    try:
+        left = client.budget.left()
+    finally:
+        client.close()
+    start, end = (windows.text_of(bound) for bound in (task.window.start, task.window.end))
+    field_ = request.config.cursor.field if request.config.cursor else None
+    window = f"{field_} from {start or 'the beginning'} to {end or 'the end'}" if field_ else "everything"
+    each = 3 if origin.export else 1
+    notes = [f"goes on with {len(task.units)} of {task.total} parts"] if task.resume else []
+    if left is not None:
+        notes.append(f"{left} requests left today of {request.source.connection.budget.per_day}")
+    return Plan(window=window, parts=len(task.units), requests=each * len(task.units), note="; ".join(notes))
+
+
+@dataclass
+class _Page:
+    """One page: its rows as landed, how many, and the position behind it."""
+
+    rows: pl.DataFrame
+    following: Position | None
+    rejects: pl.DataFrame | None = None
+    total: int | None = None
+
+
+@dataclass
+class _Memory:
+    """What one sequence of pages has shown so far."""
+
+    pages: set[bytes] = field(default_factory=set)
+    positions: set[str] = field(default_factory=set)
+
+
+class _StopError(Exception):
+    """Another thread failed; this one ends."""
+
+
+class _Scan:
+    """Reads the units of a task."""
+
+    def __init__(self, request: ReadRequest, client: Client, task: Task, delivery: Delivery, folder: Path) -> None:
+        self._request = request
+        self._client = client
+        self._task = task
+        self._delivery = delivery
+        self._folder = folder
+        self._origin: HttpOrigin = request.config.origin
+        self._largest: Point | None = windows.kept(task.resume.get("largest")) if task.resume else None
+        self._left: dict[str, Unit] = {unit.key: unit for unit in task.units}
+        self._total = task.total
+        self._positions: dict[str, Position] = dict(task.resume.get("positions", {}))
+        self._stopped = ""
+        self._columns: set[str] = set()
+        self._ancestors: set[str] = set()
+        self._rows = 0
+        self._names = 0
+        self._lock = threading.Lock()
+
+    def batches(self) -> Iterator[Batch]:
+        """All rows, then what vanished; what is known only now is put into the delivery."""
+        present: list[pl.DataFrame] = []
+        scans_keys = self._request.config.deletes.strategy == "key_scan" and self._task.kind != "backfill"
+        whole = scans_keys and self._origin.keys is None
+        figures = self._request.figures
+        figures.parts = self._task.total
+        figures.parts_done = self._task.total - len(self._task.units)
+        for batch in self._units():
+            self._note(batch.rows)
+            if whole:
+                present.append(self._keys_of(batch.rows))
+            yield batch
+        if not self._stopped:
+            self._require_columns()
+            if scans_keys:
+                yield from self._vanished(present if whole else self._all_keys())
+        self._conclude()
+
+    def _units(self) -> Iterator[Batch]:
+        workers = min(self._request.source.connection.budget.concurrency, len(self._task.units))
+        if workers > 1:
+            yield from self._side_by_side(workers)
+            return
+        todo = deque(self._task.units)
+        while todo:
+            unit = todo.popleft()
+            try:
+                for page in self._pages(unit, todo):
+                    yield Batch(page.rows, page.rejects)
+            except BudgetUsedUpError as error:
+                self._stopped = str(error)
+                return
+            self._finished(unit)
+
+    def _side_by_side(self, workers: int) -> Iterator[Batch]:
+        """Units in several threads; a bounded queue holds a few pages of each."""
+        todo = deque(self._task.units)
+        ready: queue.Queue[Batch | BaseException | None] = queue.Queue(maxsize=2 * workers)
+        stop = threading.Event()
+
+        def put(item: Batch | BaseException | None) -> None:
+            while not stop.is_set():
+                try:
+                    ready.put(item, timeout=0.1)
+                except queue.Full:
+                    continue
+                return
+            raise _StopError
+
+        def work() -> None:
+            try:
+                while not stop.is_set():
+                    try:
+                        unit = todo.popleft()
+                    except IndexError:
+                        break
+                    for page in self._pages(unit, todo):
+                        put(Batch(page.rows, page.rejects))
+                    self._finished(unit)
+                put(None)
+            except _StopError:
+                return
+            except BaseException as error:
+                try:
+                    put(error)
+                except _StopError:
+                    return
+
+        threads = [threading.Thread(target=work, daemon=True) for _ in range(workers)]
+        for thread in threads:
+            thread.start()
+        running = workers
+        try:
+            while running:
+                item = ready.get()
+                if item is None:
+                    running -= 1
+                elif isinstance(item, BudgetUsedUpError):
+                    self._stopped = str(item)
+                    running -= 1
+                elif isinstance(item, BaseException):
+                    raise item
+                else:
+                    yield item
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+
+    def _finished(self, unit: Unit) -> None:
+        with self._lock:
+            self._left.pop(unit.key, None)
+            if not windows.resumes(self._origin):
+                self._positions.pop(unit.key, None)
+            self._request.figures.parts_done += 1
+
+    def _pages(self, unit: Unit, todo: deque[Unit]) -> Iterator[_Page]:
+        """The pages of one unit; a unit with too many records is put back as two."""
+        try:
+            export = self._exported(self._origin.export, unit) if self._origin.export else {}
+            if self._is_file(self._origin.records, self._origin.request):
+                yield from self._file_pages(unit, export)
+            elif isinstance(self._origin.paging, NumberPaging):
+                yield from self._reconciled(unit, export, todo)
+            else:
+                yield from self._sequence(unit, export)
+        except SkippedError:
+            return
+
+    def _sequence(self, unit: Unit, export: Mapping[str, Any]) -> Iterator[_Page]:
+        steps = pager(self._origin.paging)
+        memory = _Memory()
+        position: Position | None = self._positions.get(unit.key) or self._begin(steps)
+        while position is not None:
+            page = self._page(unit, steps, position, export, memory)
+            yield page
+            if self._is_older(unit, page):
+                return
+            if page.following is not None or windows.resumes(self._origin):
+                with self._lock:
+                    self._positions[unit.key] = page.following or position
+            position = page.following
+
+    def _begin(self, steps: Pager) -> Position:
+        """The first position, or where the last load ended for a source that remembers."""
+        previous = self._request.previous
+        if (
+            windows.resumes(self._origin)
+            and previous is not None
+            and previous.config_hash == self._request.config.config_hash
+            and previous.state.get("position")
+        ):
+            return dict(previous.state["position"])
+        return steps.first()
+
+    def _is_older(self, unit: Unit, page: _Page) -> bool:
+        """Whether everything of a page is older than the window, where the newest comes first."""
+        paging, cursor = self._origin.paging, self._request.config.cursor
+        start = unit.window.start
+        if not getattr(paging, "newest_first", False) or cursor is None or start is None or page.rows.is_empty():
+            return False
+        largest = self._largest_of(page.rows)
+        return largest is not None and type(largest) is type(start) and largest < start  # type: ignore[operator]
+
+    def _reconciled(self, unit: Unit, export: Mapping[str, Any], todo: deque[Unit]) -> Iterator[_Page]:
+        """Numbered pages, read until nothing can have moved between them."""
+        paging = self._origin.paging
+        assert isinstance(paging, NumberPaging)
+        steps = pager(paging)
+        over = self._origin.slices.over if self._origin.slices else None
+        before: set[int] | None = None
+        for _ in range(_READINGS):
+            position: Position | None = steps.first()
+            memory = _Memory()
+            totals: list[int | None] = []
+            seen: set[int] = set()
+            while position is not None:
+                page = self._page(unit, steps, position, export, memory)
+                totals.append(page.total)
+                halves = unit.halves() if over is not None and (totals[0] or 0) > over else None
+                if halves is not None:
+                    with self._lock:
+                        self._left.update({half.key: half for half in halves})
+                        self._total += len(halves)
+                        self._request.figures.parts = self._total
+                    todo.extendleft(reversed(halves))
+                    return
+                seen |= self._identities(page.rows, paging.reconcile == "total")
+                yield page
+                position = page.following
+            if paging.reconcile == "total":
+                if totals[0] is None:
+                    raise SourceError(
+                        f"{self._request.name}: the answer has no count at paging.total {paging.total!r}; correct "
+                        f"{self._place}, or use reconcile: reread"
+                    )
+                if totals[0] == totals[-1] == len(seen):
+                    return
+                found = f"{len(seen)} distinct records were read where the source counts {totals[0]}"
+                if totals[0] != totals[-1]:
+                    found += f" at first and {totals[-1]} in the end"
+            else:
+                if before == seen:
+                    return
+                found = "two readings never gave the same records"
+                before = seen
+        raise SourceError(
+            f"{self._request.name}: {found}, in {_READINGS} readings: records move between the pages while they are "
+            f"read. Nothing was loaded. Ask for slices of time that are over, or another paging, in {self._place}",
+            True,
+        )
+
+    def _identities(self, rows: pl.DataFrame, by_key: bool) -> set[int]:
+        key = self._request.config.primary_key
+        if by_key and isinstance(key, list) and set(key) <= set(rows.columns):
+            rows = rows.select(key)
+        return set(rows.select(sorted(rows.columns)).hash_rows(seed=7).to_list()) if rows.width else set()
+
+    def _page(self, unit: Unit, steps: Pager, position: Position, export: Mapping[str, Any], memory: _Memory) -> _Page:
+        """One page, asked for until it can be the one that follows."""
+        attempts = self._request.source.connection.retry.attempts
+        for attempt in range(1, attempts + 1):
+            asked = steps.asked(position)
+            answer = self._ask(self._origin.request, unit, asked, export)
+            try:
+                return self._checked(unit, steps, position, answer, memory)
+            except PageError as error:
+                if attempt == attempts:
+                    raise SourceError(
+                        f"{self._request.name}: {error}; asked {attempts} times. Nothing was loaded. Look at "
+                        f"{self._place}"
+                    ) from error
+                self._client.wait(self._backoff(attempt))
+        raise AssertionError("attempts is at least 1")
+
+    def _backoff(self, attempt: int) -> float:
+        retry = self._request.source.connection.retry
+        return min(retry.max_seconds, retry.base_seconds * 2 ** (attempt - 1))
+
+    def _checked(self, unit: Unit, steps: Pager, position: Position, answer: Answer, memory: _Memory) -> _Page:
+        records = self._origin.records
+        found = [] if answer.is_empty else self._located(answer)
+        flat = list(answers.rows(found, records))
+        plain = flat
+        if records.explode:
+            plain = list(answers.rows(found, records.model_copy(update={"explode": None})))
+        content = hashlib.blake2b(repr(plain).encode(), digest_size=16).digest()
+        if plain and content in memory.pages:
+            raise PageError("a page came a second time where the next one was asked for")
+        following = steps.following(position, answer, plain)
+        if following is not None and repr(following) in memory.positions | {repr(position)}:
+            raise PageError(f"the page leads back to one that was read before ({_shown(following)})")
+        rows = self._framed(flat, unit)
+        memory.pages.add(content)
+        memory.positions.add(repr(position))
+        total = None
+        paging = self._origin.paging
+        if isinstance(paging, NumberPaging) and paging.total is not None:
+            total = count(paging.total, answer)
+        return _Page(rows, following, total=total)
+
+    def _located(self, answer: Answer) -> list[dict[str, Any]]:
+        try:
+            return answers.locate(answer.document, self._origin.records)
+        except RecordsError as error:
+            raise SourceError(f"{self._request.name}: {error}; correct {self._at('records')}") from error
+
+    def _framed(self, flat: Sequence[Mapping[str, str | None]], unit: Unit) -> pl.DataFrame:
+        try:
+            rows = answers.frame(flat, unit.constants)
+        except RecordsError as error:
+            raise SourceError(f"{self._request.name}: {error}; correct {self._at('records')}") from error
+        if reserved := [name for name in rows.columns if name in META_SCHEMA]:
+            raise SourceError(
+                f"{self._request.name}: the records have fields named {', '.join(reserved)}, which the landing uses "
+                f"itself; take them along under another name with records.pick and explode"
+            )
+        return rows
+
+    def _ask(
+        self,
+        spec: Request,
+        unit: Unit,
+        asked: Asked,
+        export: Mapping[str, Any],
+        *,
+        to_file: Path | None = None,
+        is_json: bool = True,
+    ) -> Answer:
+        rules: list[ErrorRule] = self._origin.errors
+        return self._client.send(
+            spec,
+            {**self._variables(unit), **asked.variables, "export": dict(export)},
+            rules=rules,
+            url=asked.url,
+            params=asked.params,
+            to_file=to_file,
+            is_json=is_json,
+        )
+
+    def _variables(self, unit: Unit) -> dict[str, Any]:
+        return {
+            "window": unit.window.variables,
+            "each": dict(unit.each),
+            "parent": dict(unit.parent),
+            "page": {"token": None},
+            "last": {},
+            "export": {},
+            "now": self._task.begin,
+        }
+
+    def _exported(self, export: Export, unit: Unit) -> dict[str, Any]:
+        """Start an export and wait for it; one that fails is started anew."""
+        nothing = Asked({}, {})
+        said = ""
+        for attempt in range(1, _EXPORT_TRIES + 1):
+            started = self._ask(export.start, unit, nothing, {})
+            values = self._values(export.values, started, "export.values")
+            if export.poll is None:
+                return values
+            waited, pause = 0.0, export.every_seconds
+            while True:
+                answer = self._ask(export.poll, unit, nothing, values)
+                state = answers.as_text(answers.find(export.status, answer.document))
+                if state in export.done:
+                    return values | self._values(export.poll_values, answer, "export.poll_values")
+                if state in export.failed:
+                    said = answers.json_text(answer.document)[:300]
+                    break
+                if waited >= export.timeout_seconds:
+                    raise SourceError(
+                        f"{self._request.name}: the export is still {state!r} after {waited:.0f} s; raise "
+                        f"export.timeout_seconds in {self._place}, or ask for a shorter window (slices)",
+                        True,
+                    )
+                self._client.wait(pause)
+                waited += max(pause, 0.001)
+                pause = min(pause * 1.5, 10 * export.every_seconds)
+            self._client.wait(self._backoff(attempt))
+        raise SourceError(
+            f"{self._request.name}: the source says {_EXPORT_TRIES} times that its export failed: "
+            f"{self._client.clean(said)}. Nothing was loaded; try again later",
+            True,
+        )
+
+    def _values(self, paths: Mapping[str, str], answer: Answer, place: str) -> dict[str, Any]:
+        values = {}
+        for name, path in paths.items():
+            value = answers.find(path, answer.document)
+            if value is None:
+                raise SourceError(
+                    f"{self._request.name}: the answer has nothing at {path!r} ({place}.{name}): "
+                    f"{self._client.clean(answers.json_text(answer.document))[:300]}; correct {self._place}"
+                )
+            values[name] = value
+        return values
+
+    @staticmethod
+    def _is_file(records: Records, spec: Request) -> bool:
+        return records.unzip or records.base64 or records.format in {"csv", "ndjson"}
+
+    def _file_pages(self, unit: Unit, export: Mapping[str, Any]) -> Iterator[_Page]:
+        """Answers that are files: written to disk and read from there in batches."""
+        records = self._origin.records
+        steps = pager(self._origin.paging)
+        position: Position | None = self._positions.get(unit.key) or steps.first()
+        memory = _Memory()
+        while position is not None:
+            asked = steps.asked(position)
+            for attempt in range(1, _EXPORT_TRIES + 1):
+                path = self._new_file("answer")
+                if records.base64:
+                    answer = self._ask(self._origin.request, unit, asked, export)
+                    if not answer.is_empty:
+                        path.write_bytes(self._decoded(answer))
+                else:
+                    answer = self._ask(self._origin.request, unit, asked, export, to_file=path, is_json=False)
+                if self._is_whole(answer, path):
+                    break
+                if attempt == _EXPORT_TRIES:
+                    raise SourceError(
+                        f"{self._request.name}: the file that was downloaded is damaged ({path.stat().st_size} bytes); "
+                        "asked several times. Nothing was loaded; try again later",
+                        True,
+                    )
+                self._client.wait(self._backoff(attempt))
+            following = steps.following(position, answer, [])
+            if following is not None and repr(following) in memory.positions | {repr(position)}:
+                raise SourceError(
+                    f"{self._request.name}: the file leads back to one that was read before ({_shown(following)}); "
+                    f"look at {self._at('paging')}"
+                )
+            memory.positions.add(repr(position))
+            if not answer.is_empty:
+                for file in self._unzipped(path) if records.unzip else [path]:
+                    for batch in self._file_batches(file, unit):
+                        yield _Page(batch.rows, None, batch.rejects)
+                    file.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
+            if following is not None:
+                with self._lock:
+                    self._positions[unit.key] = following
+            position = following
+
+    def _decoded(self, answer: Answer) -> bytes:
+        try:
+            return answers.decoded(answer.document, self._origin.records)
+        except RecordsError as error:
+            raise SourceError(f"{self._request.name}: {error}; correct {self._at('records')}") from error
+
+    def _is_whole(self, answer: Answer, path: Path) -> bool:
+        if answer.is_empty or not self._origin.records.unzip:
+            return True
+        try:
+            with zipfile.ZipFile(path) as archive:
+                return archive.testzip() is None
+        except (zipfile.BadZipFile, OSError):
+            return False
+
+    def _unzipped(self, path: Path) -> Iterator[Path]:
+        with zipfile.ZipFile(path) as archive:
+            for member in archive.infolist():
+                if member.is_dir():
+                    continue
+                target = self._new_file(Path(member.filename).name or "member")
+                with archive.open(member) as source, target.open("wb") as file:
+                    shutil.copyfileobj(source, file, 1 << 20)
+                yield target
+
+    def _new_file(self, name: str) -> Path:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with self._lock:
+            self._names += 1
+            return self._folder / f"{self._names:06d}-{name}"
+
+    def _file_batches(self, path: Path, unit: Unit) -> Iterator[Batch]:
+        records = self._origin.records
+        if records.format == "json" or (records.format is None and path.suffix == ".json"):
+            try:
+                document = answers.read_json(path.read_bytes())
+            except ValueError as error:
+                raise SourceError(
+                    f"{self._request.name}: the file holds no JSON ({error}); correct {self._place}"
+                ) from error
+            try:
+                # Of base64, ``path`` led to the text; ``inner`` leads to the records.
+                found = answers.locate(document, records)
+            except RecordsError as error:
+                raise SourceError(f"{self._request.name}: {error}; correct {self._at('records')}") from error
+            for begin in range(0, len(found), _CHUNK_ROWS):
+                flat = list(answers.rows(found[begin : begin + _CHUNK_ROWS], records))
+                yield Batch(self._framed(flat, unit))
+            return
+        if records.format == "ndjson":
+            yield from self._ndjson(path, unit)
+            return
+        origin = FilesOrigin(
+            path=str(path),
+            format="csv",
+            profile=records.profile,
+            delimiter=records.delimiter,
+            quote=records.quote,
+            encoding=records.encoding,
+            header_rows=records.header_rows,
+        )
+        constants = [pl.lit(value, pl.String).alias(name) for name, value in unit.constants.items()]
+        config = self._request.config
+        # Columns that the unit gives are none of the file's.
+        asked = replace(
+            self._request, config=config.model_copy(update={"optional": [*config.optional, *unit.constants]})
+        )
+        for batch in read_file(asked, origin, path):
+            yield Batch(batch.rows.with_columns(constants), batch.rejects)
+
+    def _ndjson(self, path: Path, unit: Unit) -> Iterator[Batch]:
+        found: list[dict[str, Any]] = []
+        bad: list[dict[str, Any]] = []
+        with path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                if not line.strip():
+                    continue
+                try:
+                    record = answers.read_json(line)
+                except ValueError:
+                    record = None
+                if isinstance(record, dict):
+                    found.append(record)
+                else:
+                    text = line.decode(self._origin.records.encoding, "backslashreplace").rstrip("\n")
+                    bad.append({"_file": None, "_row": number, "reason": "no_json", "text": text})
+                if len(found) >= _CHUNK_ROWS:
+                    yield self._ndjson_batch(found, bad, unit)
+                    found, bad = [], []
+        yield self._ndjson_batch(found, bad, unit)
+
+    def _ndjson_batch(self, found: Sequence[dict[str, Any]], bad: Sequence[dict[str, Any]], unit: Unit) -> Batch:
+        rows = self._framed(list(answers.rows(found, self._origin.records)), unit)
+        return Batch(rows, pl.DataFrame(list(bad), schema=REJECT_SCHEMA) if bad else None)
+
+    def _note(self, rows: pl.DataFrame) -> None:
+        """Remember which columns came and how far the cursor got."""
+        if rows.is_empty():
+            self._columns |= set(rows.columns)
+            return
+        self._rows += rows.height
+        self._columns |= set(rows.columns)
+        declared = self._request.config.declared_columns()
+        missing = [name for name in declared if name not in self._columns]
+        for name in missing:
+            parts = name.split(".")
+            for length in range(1, len(parts)):
+                if ".".join(parts[:length]) in rows.columns:
+                    self._ancestors.add(name)
+        largest = self._largest_of(rows)
+        if largest is not None and (self._largest is None or largest > self._largest):  # type: ignore[operator]
+            self._largest = largest
+
+    def _largest_of(self, rows: pl.DataFrame) -> Point | None:
+        cursor = self._request.config.cursor
+        if cursor is None or cursor.field not in rows.columns:
+            return None
+        values = rows[cursor.field].drop_nulls().unique().to_list()
+        points = [windows.point(text, cursor.format, self._request.source.timezone) for text in values]
+        limit = self._task.begin
+        known = [value for value in points if value is not None]
+        if values and not known:
+            raise SourceError(
+                f"{self._request.name}: cursor {cursor.field!r} holds {values[0]!r}, which is not {cursor.format!r}; "
+                f"correct streams.{self._request.stream}.cursor.format in {self._request.source.path} (iso, epoch, "
+                "epoch_ms, number or a pattern such as %d.%m.%Y %H:%M)"
+            )
+        # One wrong date far ahead must hide nothing.
+        return max(
+            (value for value in known if not isinstance(value, datetime) or value <= limit),
+            default=None,
+        )
+
+    def _require_columns(self) -> None:
+        """Fail where a field that steers the load is missing, or a declared one was in none of many records."""
+        if self._rows == 0:
+            return
+        config = self._request.config
+        steering = set(config.primary_key if isinstance(config.primary_key, list) else ())
+        if config.cursor and not windows.resumes(self._origin):
+            steering.add(config.cursor.field)
+        excused = self._ancestors | ({*config.declared_columns()} - steering if self._rows < _JUDGED_ROWS else set())
+        require_columns(self._request, self._columns, "the records", excused - steering)
+
+    def _keys_of(self, rows: pl.DataFrame) -> pl.DataFrame:
+        key = key_columns(self._request)
+        if missing := [name for name in key if name not in rows.columns]:
+            if rows.is_empty():
+                return pl.DataFrame(schema=dict.fromkeys(key, pl.String))
+            raise SourceError(f"{self._request.name}: the records have no {missing[0]!r}, which is part of the key")
+        actions = self._request.config.pii_actions()
+        settings = self._request.settings
+        return self._request.screen(protect(rows.select(key), actions, settings.hmac_key, self._request.name))
+
+    def _all_keys(self) -> list[pl.DataFrame]:
+        """All keys the source has now, asked for on their own."""
+        keys = self._origin.keys
+        assert keys is not None
+        origin = self._origin.model_copy(
+            update={"request": keys.request, "records": keys.records, "paging": keys.paging, "export": None}
+        )
+        scan = _Scan(self._request, self._client, self._task, self._delivery, self._folder)
+        scan._origin, scan._positions = origin, {}
+        units = windows.everything(self._request, self._task.window.end)
+        return [self._keys_of(page.rows) for unit in units for page in scan._pages(unit, deque())]
+
+    def _vanished(self, present: Sequence[pl.DataFrame]) -> Iterator[Batch]:
+        key = key_columns(self._request)
+        found = [frame for frame in present if not frame.is_empty()]
+        keys = pl.concat(found).unique() if found else pl.DataFrame(schema=dict.fromkeys(key, pl.String))
+        gone = vanished_rows(self._request, keys, max_share=self._request.config.deletes.max_vanish_share)
+        if gone.height:
+            yield Batch(gone, is_final=True)
+
+    def _conclude(self) -> None:
+        """Fill in what the delivery says in the end."""
+        delivery, task, previous = self._delivery, self._task, self._request.previous
+        delivery.state = {"begin": task.begin.isoformat()}
+        delivery.must_commit = bool(task.resume or self._stopped)
+        if self._stopped:
+            delivery.missing_share = round(len(self._left) / max(self._total, 1), 4)
+        if windows.resumes(self._origin):
+            # The source remembers: where the last page ended is where the next load begins, finished or not.
+            before = previous.state.get("position") if previous is not None else None
+            delivery.state["position"] = next(iter(self._positions.values()), before)
+            delivery.must_commit = delivery.must_commit or delivery.state["position"] != before
+            return
+        if not self._stopped:
+            delivery.cursor_to = windows.moved(self._request, task, self._largest, self._client.server_time)
+            return
+        if task.kind == "backfill" or (self._rows == 0 and len(self._left) == self._total):
+            raise SourceError(
+                f"{self._request.name}: {self._client.clean(self._stopped)} before anything was read; nothing was "
+                "loaded, and the next run begins anew"
+            )
+        is_same_cursor = previous is not None and previous.cursor_field == delivery.cursor_field
+        delivery.cursor_to = previous.cursor_to if previous is not None and is_same_cursor else None
+        delivery.state["resume"] = {
+            "window": [windows.text_of(task.window.start), windows.text_of(task.window.end)],
+            "units": [windows.unit_state(unit) for unit in self._left.values()],
+            "total": self._total,
+            # Numbered pages are reconciled as a whole, so a part of them is nothing to go on from.
+            "positions": {} if isinstance(self._origin.paging, NumberPaging) else self._positions,
+            "largest": windows.text_of(self._largest),
+            "why": self._client.clean(self._stopped),
+        }
+
+    def _at(self, key: str) -> str:
+        return f"streams.{self._request.stream}.from.{key} in {self._request.source.path}"
+
+    @property
+    def _place(self) -> str:
+        return f"streams.{self._request.stream}.from in {self._request.source.path}"
+
+
+def _shown(position: Position) -> str:
+    return ", ".join(f"{name} {str(value)[:60]!r}" for name, value in position.items())

@@ -1,0 +1,245 @@
+"""From an answer to rows of text: JSON read without losing a digit, objects made flat, lists made rows or columns.
+
+Pure functions. Does not belong here: how the answer was had (``client``), CSV (``engine`` hands it to ``files``).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import functools
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import jmespath
+import polars as pl
+from jmespath import functions as _jmespath_functions
+
+from orchestration.sources.http.config import Records
+
+MAX_COLUMNS = 3_000
+"""More columns than this come of objects whose keys are data; they are to be kept as JSON."""
+
+
+class RecordsError(ValueError):
+    """An answer in which the records are not where they were declared; the message says what is there."""
+
+
+class Number(str):
+    """A JSON number, as the text it was sent as."""
+
+    __slots__ = ()
+
+
+# JMESPath's own functions (to_number, join, …) know types by their names.
+_jmespath_functions.TYPES_MAP["Number"] = "string"
+
+
+def read_json(content: bytes | str) -> Any:
+    """JSON as Python values; numbers are ``Number``.
+
+    Raises:
+        ValueError: it is no JSON.
+    """
+    return json.loads(content, parse_int=Number, parse_float=Number, parse_constant=Number)
+
+
+def json_text(value: Any) -> str:
+    """A value of ``read_json`` as JSON, its numbers as they were sent."""
+    if isinstance(value, Number):
+        return str(value)
+    if isinstance(value, list):
+        return f"[{','.join(map(json_text, value))}]"
+    if isinstance(value, dict):
+        return (
+            "{" + ",".join(f"{json.dumps(name, ensure_ascii=False)}:{json_text(v)}" for name, v in value.items()) + "}"
+        )
+    return json.dumps(value, ensure_ascii=False)
+
+
+def as_text(value: Any) -> str | None:
+    """A value of ``read_json`` as landed: null is None, Booleans ``true`` and ``false``, lists and objects JSON."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return str(value)
+    return json_text(value)
+
+
+def find(expression: str | None, document: Any) -> Any:
+    """What a JMESPath expression gives in ``document``; the document itself without one.
+
+    Raises:
+        RecordsError: a function of the expression cannot take what it is given.
+    """
+    if expression is None:
+        return document
+    try:
+        return _compiled(expression).search(document)
+    except jmespath.exceptions.JMESPathError as error:
+        raise RecordsError(f"{expression!r} cannot be looked up ({' '.join(str(error).split())[:200]})") from error
+
+
+def says_yes(value: Any) -> bool:
+    """Whether a value means that something is so: not null, false, 0, ``no``, ``end`` or empty."""
+    text = as_text(value)
+    return text is not None and text.strip().lower() not in {"", "false", "0", "no", "null", "none", "[]", "{}"}
+
+
+def locate(document: Any, records: Records) -> list[dict[str, Any]]:
+    """The records of a JSON answer, each as an object.
+
+    Raises:
+        RecordsError: there is no list at ``records.path``, or its entries are no records.
+    """
+    found = find(records.inner if records.base64 else records.path, document)
+    place = (records.inner if records.base64 else records.path) or "the answer"
+    if found is None:
+        if records.may_be_absent:
+            return []
+        there = f"; it holds {', '.join(map(repr, list(document)[:15]))}" if isinstance(document, dict) else ""
+        raise RecordsError(f"the answer has nothing at records.path {place!r}{there}")
+    if records.keyed_by is not None:
+        if not isinstance(found, dict):
+            raise RecordsError(f"{place!r} is no object, so its records have no keys for {records.keyed_by!r}")
+        return [{records.keyed_by: key, **_object(entry, place)} for key, entry in found.items()]
+    if isinstance(found, dict):
+        found = [found]
+    if not isinstance(found, list):
+        raise RecordsError(f"{place!r} holds {as_text(found)!r:.80}, where a list of records was expected")
+    if records.columns is not None:
+        names = find(records.columns, document)
+        if not isinstance(names, list):
+            raise RecordsError(f"records.columns: the answer has no list of names at {records.columns!r}")
+        return [_named([str(as_text(name)) for name in names], values, place) for values in found]
+    return [_object(entry, place) for entry in found]
+
+
+def rows(found: Sequence[dict[str, Any]], records: Records) -> Iterator[dict[str, str | None]]:
+    """Flat rows of records, in their order: exploded, picked, pivoted, then made flat."""
+    keep = frozenset(records.keep_json)
+    booleans = frozenset(records.booleans)
+    segments = records.explode.split(".") if records.explode else []
+    for record in found:
+        for exploded in _exploded(record, segments) if segments else (record,):
+            if records.pick:
+                picked = {name: find(path, exploded) for name, path in records.pick.items()}
+                exploded = {**exploded, **picked}  # noqa: PLW2901 - the row with its picked columns
+            for path, pivot in records.pivot.items():
+                exploded = _replaced(exploded, path.split("."), pivot.name, pivot.value)  # noqa: PLW2901
+            flat: dict[str, str | None] = {}
+            _flatten(exploded, "", flat, keep)
+            if records.false_is_null:
+                _false_to_null(exploded, flat, booleans)
+            yield flat
+
+
+def frame(flat: Sequence[Mapping[str, str | None]], constants: Mapping[str, str | None] | None = None) -> pl.DataFrame:
+    """Rows as a frame of text columns in the order they are first met, with ``constants`` in every row.
+
+    Raises:
+        RecordsError: there are more than ``MAX_COLUMNS`` columns.
+    """
+    names = list(dict.fromkeys(name for row in flat for name in row))
+    if len(names) > MAX_COLUMNS:
+        raise RecordsError(
+            f"the records have {len(names)} different fields, such as {names[-1]!r}: objects whose keys are data; name "
+            "them in records.keep_json (or records.pivot)"
+        )
+    columns = {name: pl.Series(name, [row.get(name) for row in flat], dtype=pl.String) for name in names}
+    for name, value in (constants or {}).items():
+        columns[name] = pl.Series(name, [value] * len(flat), dtype=pl.String)
+    return pl.DataFrame(columns)
+
+
+def decoded(document: Any, records: Records) -> bytes:
+    """What the base64 text at ``records.path`` holds.
+
+    Raises:
+        RecordsError: there is no such text.
+    """
+    text = find(records.path, document)
+    if not isinstance(text, str):
+        raise RecordsError(f"the answer has no text at records.path {records.path!r}, but {json_text(text):.120}")
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise RecordsError(f"the text at records.path {records.path!r} is no base64 ({error})") from error
+
+
+def _exploded(record: dict[str, Any], segments: Sequence[str]) -> Iterator[dict[str, Any]]:
+    head, *rest = segments
+    value = record.get(head)
+    if isinstance(value, dict) and rest:
+        for inner in _exploded(value, rest):
+            yield {**record, head: inner}
+    elif isinstance(value, list):
+        for entry in value:
+            if not rest:
+                yield {**record, head: entry}
+            elif isinstance(entry, dict):
+                for inner in _exploded(entry, rest):
+                    yield {**record, head: inner}
+
+
+def _replaced(record: dict[str, Any], path: Sequence[str], name: str, value: str) -> dict[str, Any]:
+    """The record with the list at ``path`` as an object of name to value."""
+    head, *rest = path
+    inner = record.get(head)
+    if rest:
+        return {**record, head: _replaced(inner, rest, name, value)} if isinstance(inner, dict) else record
+    if not isinstance(inner, list):
+        return record
+    wide: dict[str, Any] = {}
+    for entry in inner:
+        key, given = as_text(find(name, entry)), find(value, entry)
+        if key is None:
+            continue
+        if isinstance(given, list):
+            given = {str(number): each for number, each in enumerate(given, 1)}
+        if wide.get(key) is None:
+            wide[key] = given
+    return {**record, head: wide}
+
+
+def _flatten(record: Mapping[str, Any], prefix: str, into: dict[str, str | None], keep: frozenset[str]) -> None:
+    for key, value in record.items():
+        name = prefix + key
+        if value is None or isinstance(value, str):
+            into[name] = None if value is None else str(value)
+        elif value is True or value is False:
+            into[name] = "true" if value else "false"
+        elif isinstance(value, dict) and name not in keep:
+            if value:
+                _flatten(value, f"{name}.", into, keep)
+            else:
+                into[name] = None
+        else:
+            into[name] = json_text(value)
+
+
+def _false_to_null(record: Mapping[str, Any], flat: dict[str, str | None], booleans: frozenset[str]) -> None:
+    for name, value in record.items():
+        if value is False and name not in booleans:
+            flat[name] = None
+
+
+def _object(entry: Any, place: str) -> dict[str, Any]:
+    if not isinstance(entry, dict):
+        raise RecordsError(
+            f"{place!r} holds {json_text(entry)!r:.80} where a record was expected; for records that are lists of "
+            "values give records.columns"
+        )
+    return entry
+
+
+def _named(names: Sequence[str], values: Any, place: str) -> dict[str, Any]:
+    if not isinstance(values, list) or len(values) != len(names):
+        raise RecordsError(f"{place!r} holds {json_text(values)!r:.80}, which are not {len(names)} values")
+    return dict(zip(names, values, strict=True))
+
+
+@functools.lru_cache(1024)
+def _compiled(expression: str) -> Any:
+    return jmespath.compile(expression)
