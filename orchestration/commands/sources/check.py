@@ -1,0 +1,85 @@
+"""``experience sources check``: can each stream be read? Configuration, credentials, one page; nothing is written."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from orchestration.errors import CannotRunError
+from orchestration.settings import Settings
+
+if TYPE_CHECKING:
+    from orchestration.sources.config import SourceConfig
+    from orchestration.sources.trial import Trial
+
+EXIT_FAULT = 1
+
+
+def add(verbs: Any) -> None:
+    """Declare the verb."""
+    parser = verbs.add_parser("check", help="try configuration, credentials and one page of each stream; write nothing")
+    parser.add_argument("name", nargs="?", metavar="SOURCE[.STREAM]", help="such as crm or crm.customers; default all")
+    parser.set_defaults(run=run)
+
+
+def run(settings: Settings, options: argparse.Namespace) -> int:
+    """Print a line a stream; 1 where there is a fault."""
+    from orchestration.commands.sources import chosen, named
+    from orchestration.sources.config import read_sources
+    from orchestration.sources.errors import SourceError
+    from orchestration.sources.trial import trials
+    from orchestration.warehouse.fit import MappingError
+
+    now = datetime.now(UTC)
+    names: list[str | None] = [options.name]
+    broken: dict[Path, str] = {}
+    if options.name is None:
+        found, broken = read_sources(settings.sources_dir)
+        names = [*found]
+        if not found and not broken:
+            raise CannotRunError(f"there is no source in {settings.sources_dir}; write one, see docs/sources/index.md")
+    for text in broken.values():
+        print("\n".join(f"FAULT  {line}" for line in text.splitlines()))
+    faults = len(broken)
+    for source, streams in (one for name in names for one in chosen(settings, name)):
+        with trials(source, settings, now) as tried:
+            for stream in streams:
+                name = f"{source.source}.{stream}"
+                try:
+                    print(f"ok     {name}: {_said(tried.read(stream), source, stream, settings, now)}", flush=True)
+                except (SourceError, MappingError, OSError) as error:
+                    faults += 1
+                    print(f"FAULT  {named(name, error)}", flush=True)
+    if faults:
+        print(f"{faults} fault{'s' if faults > 1 else ''}; nothing was written")
+    return EXIT_FAULT if faults else 0
+
+
+def _said(trial: Trial, source: SourceConfig, stream: str, settings: Settings, now: datetime) -> str:
+    """What the first page holds and what would become of it, without any value."""
+    from orchestration.warehouse.fit import fit
+
+    requests = trial.figures.requests
+    lines = [
+        (f"{trial.rows.height} rows with {len(trial.columns)} columns" if trial.rows.height else "read, no rows now")
+        + (f", {requests} request{'s' if requests > 1 else ''}" if requests else "")
+    ]
+    if not trial.rows.height:
+        return lines[0]
+    if absent := [name for name in source.streams[stream].declared_columns() if name not in trial.columns]:
+        lines.append(f"not in these rows: {', '.join(absent)}")
+    for table in fit(source, stream, trial.rows, settings=settings, now=now):
+        if table.rejects:
+            lines.append(f"{table.table} would reject {_counts(table.rejects)}")
+        if table.notes:
+            lines.append(f"{table.table} could not read {_counts(table.notes)}")
+        if table.empty:
+            lines.append(f"{table.table} has no value for {', '.join(table.empty)}")
+    return "\n         ".join(lines)
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{what} ({number} rows)" for what, number in counts.items())

@@ -1,0 +1,88 @@
+"""What the next load of a stream would ask for, told without asking.
+
+Belongs here: what the cursor alone tells. Does not belong here: what one type knows (``SourceKind.plan``).
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from orchestration.settings import Settings
+from orchestration.sources import declared
+from orchestration.sources.config import CursorConfig, SourceConfig
+from orchestration.sources.errors import ConfigError, SourceError
+from orchestration.sources.kinds import Plan, ReadRequest, source_kind
+from orchestration.sources.landing import Landing, Manifest, as_utc
+
+
+def plan(source: SourceConfig, stream: str, *, settings: Settings, now: datetime) -> Plan:
+    """What loading the stream at ``now`` would ask for.
+
+    Raises:
+        SourceError: it cannot be told; says why.
+    """
+    config = source.streams[stream]
+    landing = Landing(settings.landing_dir)
+    request = ReadRequest(
+        source=source,
+        stream=stream,
+        config=config,
+        settings=settings,
+        now=as_utc(now),
+        landing=landing,
+        history=landing.manifests(source.source, stream),
+    )
+    if isinstance(config.origin, declared.DeclaredOrigin):
+        return Plan(window="what the YAML declares")
+    kind = source_kind(source.type)
+    try:
+        return by_cursor(request) if kind.plan is None else kind.plan(request)
+    except ConfigError as error:
+        raise SourceError(str(error)) from error
+
+
+def by_cursor(request: ReadRequest) -> Plan:
+    """The window that cursor and last load give."""
+    cursor, previous = request.config.cursor, request.previous
+    if cursor is None:
+        return Plan(window="everything", note="no cursor: read whole every night")
+    why = _why_everything(request, cursor, previous)
+    if why is not None or previous is None or previous.cursor_to is None:
+        return Plan(window="everything", note=why or "")
+    return Plan(window=f"{cursor.field} from {_lower(previous.cursor_to, cursor)}", note=_bounds(cursor))
+
+
+def _why_everything(request: ReadRequest, cursor: CursorConfig, previous: Manifest | None) -> str | None:
+    if previous is None:
+        return "first load"
+    if previous.cursor_to is None:
+        return "the last load gave no cursor"
+    if previous.cursor_field != cursor.field:
+        return f"the cursor was {previous.cursor_field} before"
+    if previous.config_hash != request.config.config_hash:
+        return "the stream's declaration changed: read anew"
+    if new := [name for name in request.config.declared_columns() if name not in previous.columns]:
+        return f"{', '.join(new)} came into the mapping: read anew"
+    return None
+
+
+def _lower(value: str, cursor: CursorConfig) -> str:
+    if not cursor.lag:
+        return value
+    try:
+        if isinstance(cursor.lag, timedelta):
+            return (datetime.fromisoformat(value) - cursor.lag).isoformat(sep=" ")
+        return str(Decimal(value) - Decimal(str(cursor.lag)))
+    except (ValueError, ArithmeticError):
+        # A cursor in the source's own way of writing.
+        return f"{value} minus the lag"
+
+
+def _bounds(cursor: CursorConfig) -> str:
+    said = []
+    if cursor.lag:
+        said.append(f"lag {cursor.lag}")
+    if cursor.settle:
+        said.append(f"rows younger than {cursor.settle} wait")
+    return ", ".join(said)
