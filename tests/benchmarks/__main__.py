@@ -1,4 +1,4 @@
-"""``python -m tests.benchmarks [events] [night] [gates] [change]``: measure and print tables, assert nothing."""
+"""``python -m tests.benchmarks [events] [night] [gates] [change] [sql]``: measure and print tables, assert nothing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-NAMES = ("events", "night", "gates", "change")
+NAMES = ("events", "night", "gates", "change", "sql")
 
 
 def main() -> None:
@@ -33,6 +33,10 @@ def main() -> None:
             from tests.benchmarks import bench_change
 
             bench_change.main(home, given.events)
+        elif name == "sql":
+            from tests.benchmarks import bench_sql
+
+            bench_sql.main(given.rounds)
         else:
             from tests.benchmarks import bench_gates
 

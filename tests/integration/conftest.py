@@ -1,193 +1,21 @@
-"""A real PostgreSQL and a real MariaDB for the tests of this folder: own data and port, ended with the session."""
+"""Servers for the tests of this folder, ended with the session."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import socket
-import subprocess
-import tempfile
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator
 
-import psycopg
-import pymysql
 import pytest
 
-
-@dataclass(frozen=True)
-class Postgres:
-    """A running server: ``dsn`` of its database ``postgres``, and its binaries."""
-
-    dsn: str
-    port: int
-    data: Path
-    run: Callable[..., None]
-
-    def empty(self) -> str:
-        """The DSN of its database, everything in the schema ``public`` removed."""
-        with psycopg.connect(self.dsn, autocommit=True) as connection:
-            connection.execute(
-                "DROP SCHEMA public CASCADE; CREATE SCHEMA public; GRANT USAGE ON SCHEMA public TO public"
-            )
-        return self.dsn
+from tests.servers import Mariadb, Postgres, mariadb_server, postgres_server
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
-    """Fails, and does not skip, where PostgreSQL cannot be started: what it guards must be seen to hold."""
-    binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb")) or list(
-        filter(None, [Path(found) if (found := shutil.which("initdb")) else None])
-    )
-    assert binaries, "PostgreSQL is not installed: apt-get install postgresql"
-    folder = binaries[-1].parent
-    base = Path(tempfile.mkdtemp(prefix="pg"))
-    data = base / "data"
-    # The server refuses to run as root.
-    as_root = os.geteuid() == 0
-    prefix = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if as_root else []
-    if as_root:
-        shutil.chown(base, "postgres", "postgres")
-
-    def run(*command: str) -> None:
-        done = subprocess.run(
-            [*prefix, str(folder / command[0]), *command[1:]],
-            cwd=base,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    run("initdb", "-D", str(data), "-U", "tester", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync")
-    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={base} -c fsync=off"
-    run("pg_ctl", "-D", str(data), "-o", options, "-l", str(base / "log"), "-w", "start")
-    try:
-        yield Postgres(f"postgresql://tester@127.0.0.1:{port}/postgres", port, data, run)
-    finally:
-        run("pg_ctl", "-D", str(data), "-m", "immediate", "-w", "stop")
-        shutil.rmtree(base, ignore_errors=True)
-
-
-@dataclass(frozen=True)
-class Mariadb:
-    """A running server on 127.0.0.1, with a certificate of its own signing; ``tester`` may do all without password."""
-
-    port: int
-    socket: Path
-    certificate: Path
-
-    @property
-    def dsn(self) -> str:
-        """The DSN of the database ``crm``."""
-        return f"mysql://tester@127.0.0.1:{self.port}/crm"
-
-    def connect(self, database: str | None = "crm") -> pymysql.Connection:
-        """A connection that commits each statement."""
-        return pymysql.connect(
-            host="127.0.0.1", port=self.port, user="tester", database=database, autocommit=True, ssl_disabled=True
-        )
-
-    def empty(self) -> str:
-        """The DSN, everything in the database removed."""
-        with self.connect(None) as connection, connection.cursor() as cursor:
-            cursor.execute("DROP DATABASE IF EXISTS crm")
-            cursor.execute("CREATE DATABASE crm CHARACTER SET utf8mb4")
-        return self.dsn
+    with postgres_server() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
 def mariadb() -> Iterator[Mariadb]:
-    """Fails, and does not skip, where MariaDB cannot be started."""
-    server = shutil.which("mariadbd", path="/usr/sbin:/usr/libexec:/usr/bin:/usr/local/bin")
-    install = shutil.which("mariadb-install-db")
-    assert server and install, "MariaDB is not installed: apt-get install mariadb-server"
-    base = Path(tempfile.mkdtemp(prefix="mariadb"))
-    # The server refuses to run as root.
-    as_root = os.geteuid() == 0
-    prefix = ["setpriv", "--reuid=mysql", "--regid=mysql", "--clear-groups"] if as_root else []
-    if as_root:
-        shutil.chown(base, "mysql", "mysql")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    common = [f"--datadir={base / 'data'}", f"--tmpdir={base}"]
-    done = subprocess.run(
-        [*prefix, install, "--no-defaults", *common, "--auth-root-authentication-method=normal", "--skip-test-db"],
-        cwd=base,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        stdin=subprocess.DEVNULL,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout
-    start = base / "start.sql"
-    start.write_text(
-        # One statement a line, as the server wants it.
-        "CREATE USER tester@'127.0.0.1';\nGRANT ALL ON *.* TO tester@'127.0.0.1' WITH GRANT OPTION;\n"
-    )
-    start.chmod(0o644)
-    certificate, key = base / "certificate.pem", base / "key.pem"
-    request = [
-        "openssl",
-        "req",
-        "-x509",
-        "-newkey",
-        "rsa:2048",
-        "-nodes",
-        "-keyout",
-        str(key),
-        "-out",
-        str(certificate),
-    ]
-    named = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
-    subprocess.run([*request, *named], capture_output=True, check=True)
-    key.chmod(0o644)
-    with (base / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [
-                *prefix,
-                server,
-                "--no-defaults",
-                *common,
-                f"--socket={base / 'socket'}",
-                f"--pid-file={base / 'pid'}",
-                f"--init-file={start}",
-                f"--port={port}",
-                "--bind-address=127.0.0.1",
-                "--skip-name-resolve",
-                f"--ssl-cert={certificate}",
-                f"--ssl-key={key}",
-                "--innodb-flush-log-at-trx-commit=0",
-                "--innodb-buffer-pool-size=64M",
-            ],
-            stdout=log,
-            stderr=log,
-            stdin=subprocess.DEVNULL,
-            cwd=base,
-        )
-    found = Mariadb(port, base / "socket", certificate)
-    try:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                found.connect(None).close()
-                break
-            except pymysql.OperationalError:
-                assert process.poll() is None and time.monotonic() < deadline, (base / "log").read_text()[-4000:]
-                time.sleep(0.05)
-        yield found
-    finally:
-        process.kill()
-        process.wait()
-        shutil.rmtree(base, ignore_errors=True)
+    with mariadb_server() as server:
+        yield server
