@@ -401,7 +401,7 @@ def parse_source(raw: Mapping[str, Any], path: Path) -> SourceConfig:
     config = _validated(SourceConfig, {**values, "path": path}, (), faults, label)
     if config is None or faults:
         raise ConfigError("\n".join(f"{path}: {fault}" for fault in faults))
-    faults = [*_stream_faults(config, kind), *_mapping_faults(config)]
+    faults = [*_stream_faults(config, kind), *_mapping_faults(config, kind)]
     if faults:
         raise ConfigError("\n".join(f"{path}: {fault}" for fault in faults))
     return _with_declared_streams(config)
@@ -583,10 +583,12 @@ def _is_own_ancestor(config: SourceConfig, kind: SourceKind, name: str) -> bool:
     return name in met
 
 
-def _mapping_faults(config: SourceConfig) -> Iterator[str]:
+def _mapping_faults(config: SourceConfig, kind: SourceKind) -> Iterator[str]:
     fills = {table for stream in config.streams.values() for table in stream.tables}
+    parents = {parent for stream in config.streams.values() for parent in kind.parents(stream)}
     for name, stream in config.streams.items():
-        if not stream.tables:
+        # A stream that others take their parents from may be there for that alone.
+        if not stream.tables and name not in parents:
             yield f"streams.{name}: fills no contract; add 'to' and 'fields', or 'tables'"
         for table, mapping in stream.tables.items():
             place = f"streams.{name}.tables.{table}"

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orchestration.sources.http.config import HttpConnection, HttpOrigin
-from orchestration.sources.kinds import Delivery, ReadRequest, SourceKind
+from orchestration.sources.kinds import Delivery, Plan, ReadRequest, SourceKind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,6 +35,13 @@ def parents(stream: StreamConfig) -> Sequence[str]:
     return (parent.stream,) if parent else ()
 
 
+def plan(request: ReadRequest) -> Plan:
+    """Window, parts, requests and what is left of the day's budget; calls nobody."""
+    from orchestration.sources.http.engine import plan_stream
+
+    return plan_stream(request)
+
+
 KIND = SourceKind(
     name="http",
     connection=HttpConnection,
@@ -44,4 +51,5 @@ KIND = SourceKind(
     has_cursor=True,
     has_position=False,
     parents=parents,
+    plan=plan,
 )

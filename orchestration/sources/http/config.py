@@ -351,7 +351,10 @@ class Records(StrictModel):
         explode: List in a record of which every entry becomes a row, with the record's other columns; one in the
             other with a dot (``pages.questions``). A record whose list is empty gives no row.
         pivot: List in a record to how its entries become columns.
-        pick: More columns: name to a path in the record.
+        pick: More columns: name to a path in the record, where ``_parent.<name>`` and ``_each.<name>`` are known too.
+            Picked values come before ``pivot``, so that a list found deep inside can be made columns.
+        typed: Whether an object with ``__class__`` is a value (``datetime``, ``date``, ``time``, ``timedelta``,
+            ``Decimal``, ``bytes``), as JSON-RPC of Python systems writes it (Tryton).
         keep_json: Fields that stay JSON, though they are objects.
         false_is_null: Whether ``false`` means that there is no value (Odoo).
         booleans: Fields that are truly true or false, where ``false_is_null``.
@@ -373,6 +376,7 @@ class Records(StrictModel):
     explode: str | None = None
     pivot: dict[str, Pivot] = Field(default_factory=dict)
     pick: dict[str, Path] = Field(default_factory=dict)
+    typed: bool = False
     keep_json: list[str] = Field(default_factory=list)
     false_is_null: bool = False
     booleans: list[str] = Field(default_factory=list)
@@ -411,6 +415,7 @@ class TokenPaging(StrictModel):
         more: Path of a value that says whether there is more.
         done: Path of a value that says that this was the last page.
         end: Texts of the token that mean the end.
+        repeats: The source gives the same token for every page (a scroll); an empty page is the last.
         newest_first: Records come newest first: reading ends with the first page that is older than the window.
         resume: The last token is where the next load begins: the source remembers what was read. The stream has no
             other cursor.
@@ -423,6 +428,7 @@ class TokenPaging(StrictModel):
     more: Path | None = None
     done: Path | None = None
     end: Texts = Field(default_factory=list)
+    repeats: bool = False
     newest_first: bool = False
     resume: bool = False
 
@@ -554,11 +560,14 @@ class Parent(StrictModel):
         changed_only: Only for parents that came or changed since this stream's last load. A parent that is new is
             always asked from ``cursor.start`` on.
         where: Column to the texts it may have.
+        batch: Records of the other stream that one request names: ``parent.<name>`` is a list of that many values. The
+            answer's records must say themselves whose they are.
     """
 
     stream: str
     fields: dict[str, str] = Field(min_length=1)
     changed_only: bool = False
+    batch: int | None = Field(default=None, ge=1)
     where: dict[str, list[str]] = Field(default_factory=dict)
 
 

@@ -369,15 +369,15 @@ class _Scan:
     def _checked(self, unit: Unit, steps: Pager, position: Position, answer: Answer, memory: _Memory) -> _Page:
         records = self._origin.records
         found = [] if answer.is_empty else self._located(answer)
-        flat = list(answers.rows(found, records))
-        plain = flat
-        if records.explode:
-            plain = list(answers.rows(found, records.model_copy(update={"explode": None})))
+        flat = self._flat(found, unit)
+        # Pages are told apart and followed by records, of which an exploded row is only a part.
+        plain = self._flat(found, unit, records.model_copy(update={"explode": None})) if records.explode else flat
         content = hashlib.blake2b(repr(plain).encode(), digest_size=16).digest()
         if plain and content in memory.pages:
             raise PageError("a page came a second time where the next one was asked for")
         following = steps.following(position, answer, plain)
-        if following is not None and repr(following) in memory.positions | {repr(position)}:
+        repeats = getattr(self._origin.paging, "repeats", False)
+        if following is not None and not repeats and repr(following) in memory.positions | {repr(position)}:
             raise PageError(f"the page leads back to one that was read before ({_shown(following)})")
         rows = self._framed(flat, unit)
         memory.pages.add(content)
@@ -391,6 +391,15 @@ class _Scan:
     def _located(self, answer: Answer) -> list[dict[str, Any]]:
         try:
             return answers.locate(answer.document, self._origin.records)
+        except RecordsError as error:
+            raise SourceError(f"{self._request.name}: {error}; correct {self._at('records')}") from error
+
+    def _flat(
+        self, found: Sequence[dict[str, Any]], unit: Unit, records: Records | None = None
+    ) -> list[dict[str, str | None]]:
+        try:
+            known = {"_parent": dict(unit.parent), "_each": dict(unit.each)}
+            return list(answers.rows(found, records or self._origin.records, known))
         except RecordsError as error:
             raise SourceError(f"{self._request.name}: {error}; correct {self._at('records')}") from error
 
@@ -577,8 +586,7 @@ class _Scan:
             except RecordsError as error:
                 raise SourceError(f"{self._request.name}: {error}; correct {self._at('records')}") from error
             for begin in range(0, len(found), _CHUNK_ROWS):
-                flat = list(answers.rows(found[begin : begin + _CHUNK_ROWS], records))
-                yield Batch(self._framed(flat, unit))
+                yield Batch(self._framed(self._flat(found[begin : begin + _CHUNK_ROWS], unit), unit))
             return
         if records.format == "ndjson":
             yield from self._ndjson(path, unit)
@@ -596,10 +604,25 @@ class _Scan:
         config = self._request.config
         # Columns that the unit gives are none of the file's.
         asked = replace(
-            self._request, config=config.model_copy(update={"optional": [*config.optional, *unit.constants]})
+            self._request,
+            config=config.model_copy(update={"optional": [*config.optional, *unit.constants, *records.pick]}),
         )
         for batch in read_file(asked, origin, path):
-            yield Batch(batch.rows.with_columns(constants), batch.rejects)
+            yield Batch(self._picked(batch.rows, unit).with_columns(constants), batch.rejects)
+
+    def _picked(self, rows: pl.DataFrame, unit: Unit) -> pl.DataFrame:
+        """Rows of a CSV with the columns of ``records.pick``."""
+        records = self._origin.records
+        if not records.pick:
+            return rows
+        known = {"_parent": dict(unit.parent), "_each": dict(unit.each)}
+        try:
+            found = [answers.picks({**row, **known}, records) for row in rows.iter_rows(named=True)]
+        except RecordsError as error:
+            raise SourceError(f"{self._request.name}: {error}; correct {self._at('records')}") from error
+        return rows.with_columns(
+            pl.Series(name, [answers.as_text(row[name]) for row in found], dtype=pl.String) for name in records.pick
+        )
 
     def _ndjson(self, path: Path, unit: Unit) -> Iterator[Batch]:
         found: list[dict[str, Any]] = []
@@ -623,7 +646,7 @@ class _Scan:
         yield self._ndjson_batch(found, bad, unit)
 
     def _ndjson_batch(self, found: Sequence[dict[str, Any]], bad: Sequence[dict[str, Any]], unit: Unit) -> Batch:
-        rows = self._framed(list(answers.rows(found, self._origin.records)), unit)
+        rows = self._framed(self._flat(found, unit), unit)
         return Batch(rows, pl.DataFrame(list(bad), schema=REJECT_SCHEMA) if bad else None)
 
     def _note(self, rows: pl.DataFrame) -> None:
@@ -672,7 +695,13 @@ class _Scan:
         steering = set(config.primary_key if isinstance(config.primary_key, list) else ())
         if config.cursor and not windows.resumes(self._origin):
             steering.add(config.cursor.field)
-        excused = self._ancestors | ({*config.declared_columns()} - steering if self._rows < _JUDGED_ROWS else set())
+        declared = {*config.declared_columns()}
+        records = self._origin.records
+        # Which columns a pivot or a pick gives is up to the data: a question that nobody answered tonight.
+        by_data = tuple(f"{name}." for name in (*records.pivot, *records.pick))
+        excused = {name for name in declared if name in records.pick or name.startswith(by_data)} | self._ancestors
+        if self._rows < _JUDGED_ROWS:
+            excused |= declared
         require_columns(self._request, self._columns, "the records", excused - steering)
 
     def _keys_of(self, rows: pl.DataFrame) -> pl.DataFrame:

@@ -105,6 +105,8 @@ class _Token:
             token = as_text(find(paging.next, answer.document))
         if token is None or not token.strip() or token in paging.end or _is_over(paging, answer):
             return None
+        if paging.repeats and not rows:
+            return None
         return {"token": token}
 
 

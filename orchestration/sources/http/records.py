@@ -116,15 +116,25 @@ def locate(document: Any, records: Records) -> list[dict[str, Any]]:
     return [_object(entry, place) for entry in found]
 
 
-def rows(found: Sequence[dict[str, Any]], records: Records) -> Iterator[dict[str, str | None]]:
-    """Flat rows of records, in their order: exploded, picked, pivoted, then made flat."""
+def rows(
+    found: Sequence[dict[str, Any]], records: Records, known: Mapping[str, Any] | None = None
+) -> Iterator[dict[str, str | None]]:
+    """Flat rows of records, in their order: exploded, picked, pivoted, then made flat.
+
+    Args:
+        found: What ``locate`` gives.
+        records: How a record becomes rows.
+        known: ``_parent`` and ``_each``, for ``pick``.
+    """
+    known = known or {}
     keep = frozenset(records.keep_json)
     booleans = frozenset(records.booleans)
     segments = records.explode.split(".") if records.explode else []
-    for record in found:
+    for given in found:
+        record = _untyped(given) if records.typed else given
         for exploded in _exploded(record, segments) if segments else (record,):
             if records.pick:
-                picked = {name: find(path, exploded) for name, path in records.pick.items()}
+                picked = picks({**exploded, **known}, records)
                 exploded = {**exploded, **picked}  # noqa: PLW2901 - the row with its picked columns
             for path, pivot in records.pivot.items():
                 exploded = _replaced(exploded, path.split("."), pivot.name, pivot.value)  # noqa: PLW2901
@@ -133,6 +143,11 @@ def rows(found: Sequence[dict[str, Any]], records: Records) -> Iterator[dict[str
             if records.false_is_null:
                 _false_to_null(exploded, flat, booleans)
             yield flat
+
+
+def picks(record: Mapping[str, Any], records: Records) -> dict[str, Any]:
+    """The values of ``records.pick`` in one record."""
+    return {name: find(path, record) for name, path in records.pick.items()}
 
 
 def frame(flat: Sequence[Mapping[str, str | None]], constants: Mapping[str, str | None] | None = None) -> pl.DataFrame:
@@ -166,6 +181,30 @@ def decoded(document: Any, records: Records) -> bytes:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
         raise RecordsError(f"the text at records.path {records.path!r} is no base64 ({error})") from error
+
+
+def _untyped(value: Any) -> Any:
+    """Objects that say their Python class, as the text of the value that they are."""
+    if isinstance(value, list):
+        return [_untyped(entry) for entry in value]
+    if not isinstance(value, dict):
+        return value
+    at = {
+        name: int(given) for name, given in value.items() if isinstance(given, Number) and given.lstrip("-").isdigit()
+    }
+    match value.get("__class__"):
+        case "datetime" | "date" | "time" as kind:
+            day = "{:04d}-{:02d}-{:02d}".format(*(at.get(name, 0) for name in ("year", "month", "day")))
+            hour = "{:02d}:{:02d}:{:02d}".format(*(at.get(name, 0) for name in ("hour", "minute", "second")))
+            fraction = f".{at['microsecond']:06d}" if at.get("microsecond") else ""
+            return {"date": day, "time": f"{hour}{fraction}", "datetime": f"{day}T{hour}{fraction}"}[kind]
+        case "timedelta":
+            return as_text(value.get("seconds"))
+        case "Decimal":
+            return as_text(value.get("decimal"))
+        case "bytes":
+            return as_text(value.get("base64"))
+    return {name: _untyped(entry) for name, entry in value.items()}
 
 
 def _exploded(record: dict[str, Any], segments: Sequence[str]) -> Iterator[dict[str, Any]]:

@@ -47,12 +47,12 @@ class Unit:
     Attributes:
         window: Its bounds.
         each: Values of ``each``.
-        parent: Values of the parent's fields.
+        parent: Values of the parent's fields; lists of them where one request names several.
     """
 
     window: Window
     each: Mapping[str, str] = field(default_factory=dict)
-    parent: Mapping[str, str | None] = field(default_factory=dict)
+    parent: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def key(self) -> str:
@@ -64,7 +64,7 @@ class Unit:
         """Columns that every row of the unit carries."""
         return {
             **{f"each.{name}": value for name, value in self.each.items()},
-            **{f"parent.{name}": value for name, value in self.parent.items()},
+            **{f"parent.{name}": value for name, value in self.parent.items() if not isinstance(value, list)},
         }
 
     def halves(self) -> tuple[Unit, Unit] | None:
@@ -220,7 +220,7 @@ def _bound(request: ReadRequest, text: str) -> Point:
 
 def _units(request: ReadRequest, origin: HttpOrigin, window: Window, previous: Manifest | None) -> list[Unit]:
     units: list[Unit] = []
-    for parent, is_new in _parents(request, origin, previous):
+    for parent, is_new in _batched(origin, list(_parents(request, origin, previous))):
         for each in _combinations(origin.each):
             asked = window
             if is_new and window.start is not None and request.window is None:
@@ -282,6 +282,20 @@ def _combinations(each: Mapping[str, Sequence[str]]) -> Iterator[dict[str, str]]
     for value in values:
         for rest in _combinations(dict(others)):
             yield {name: value, **rest}
+
+
+def _batched(
+    origin: HttpOrigin, parents: Sequence[tuple[dict[str, str | None], bool]]
+) -> Iterator[tuple[dict[str, Any], bool]]:
+    """Parents as one request names them; new ones apart, for they have another window."""
+    if origin.parent is None or origin.parent.batch is None:
+        yield from parents
+        return
+    for is_new in (False, True):
+        alike = [values for values, new in parents if new == is_new]
+        for begin in range(0, len(alike), origin.parent.batch):
+            some = alike[begin : begin + origin.parent.batch]
+            yield {name: [values[name] for values in some] for name in origin.parent.fields}, is_new
 
 
 def _parents(
