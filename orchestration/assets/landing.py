@@ -128,8 +128,11 @@ def load_metadata(record: LoadRecord) -> dict[str, dg.MetadataValue]:
     for name in ("rows_read", "rows_rejected", "rows_suppressed", "bytes_landed"):
         if (number := getattr(record, name)) is not None:
             values[name] = dg.MetadataValue.int(number)
-    if record.figures is not None and record.figures.requests:
-        for name in ("requests", "retries", "bytes_received"):
+    for name in ("missing_share", "wait_seconds"):
+        if (share := getattr(record, name)) is not None:
+            values[name] = dg.MetadataValue.float(share)
+    if record.requests is not None and record.figures is not None:
+        values["requests"] = dg.MetadataValue.int(record.requests)
+        for name in ("retries", "bytes_received"):
             values[name] = dg.MetadataValue.int(getattr(record.figures, name))
-        values["wait_seconds"] = dg.MetadataValue.float(round(record.figures.wait_seconds, 3))
     return values

@@ -42,6 +42,18 @@ LOAD = Contract(
             Kind.NUMBER,
             "Share of the window (0-1) that was not read because the source's budget ended; null for a complete load.",
         ),
+        Column(
+            "requests",
+            Kind.INTEGER,
+            "Requests sent, those tried again included; null where the source is not asked by requests.",
+            minimum=0,
+        ),
+        Column(
+            "wait_seconds",
+            Kind.NUMBER,
+            "Seconds waited because the source asked for it, or after a fault; null as requests.",
+            minimum=0,
+        ),
         Column("schema_change", Kind.TEXT, "Columns that came or went since the last load."),
         Column("error", Kind.TEXT, "Why it failed and how to mend it."),
     ),

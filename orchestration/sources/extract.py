@@ -50,6 +50,8 @@ class LoadRecord:
     cursor_from: str | None = None
     cursor_to: str | None = None
     missing_share: float | None = None
+    requests: int | None = None
+    wait_seconds: float | None = None
     schema_change: str | None = None
     error: str | None = None
     figures: Figures | None = None
@@ -66,7 +68,7 @@ def failed_load(
     figures: Figures | None = None,
 ) -> LoadRecord:
     """The record of an attempt that brought nothing; ``kind`` says so where it was a backfill."""
-    return LoadRecord(
+    record = LoadRecord(
         load_id=new_load_id(now),
         run_id=run_id,
         source=source,
@@ -75,8 +77,8 @@ def failed_load(
         started_at=as_utc(now),
         kind=kind,
         error=error,
-        figures=figures,
     )
+    return record if figures is None else _with_figures(record, figures)
 
 
 def extract(
@@ -146,11 +148,17 @@ def extract(
         except ConfigError as error:
             raise SourceError(str(error)) from error
         try:
-            return replace(_land(request, delivery, writer, clock), figures=request.figures)
+            return _with_figures(_land(request, delivery, writer, clock), request.figures)
         except OSError as error:
             raise SourceError(f"{request.name}: {error}; look at the disk and the permissions") from error
         finally:
             delivery.close()
+
+
+def _with_figures(record: LoadRecord, figures: Figures) -> LoadRecord:
+    if not figures.requests:
+        return replace(record, figures=figures)
+    return replace(record, figures=figures, requests=figures.requests, wait_seconds=round(figures.wait_seconds, 3))
 
 
 def last_load(landing: Landing, source: str, stream: str) -> LoadRecord | None:

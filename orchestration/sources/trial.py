@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,7 +21,7 @@ from orchestration.sources import declared
 from orchestration.sources.config import DeletesConfig, SourceConfig, parents
 from orchestration.sources.drift import require_columns
 from orchestration.sources.errors import ConfigError, SourceError
-from orchestration.sources.kinds import Figures, ReadRequest, source_kind
+from orchestration.sources.kinds import Batch, Figures, ReadRequest, source_kind
 from orchestration.sources.landing import META_SCHEMA, Landing, as_utc
 
 PARENTS = 3
@@ -102,9 +102,9 @@ class Trials:
             delivery = read(request)
         except ConfigError as error:
             raise SourceError(str(error)) from error
-        with closing(delivery):
+        with closing(delivery), _closing(delivery.batches) as batches:
             rows = pl.DataFrame()
-            for batch in delivery.batches:
+            for batch in batches:
                 rows = batch.rows
                 if rows.height:
                     break
@@ -130,6 +130,16 @@ class Trials:
             writer.write(rows)
             writer.commit(kind="full", extracted_at=self._now, rows_read=rows.height)
         self._parents.add(stream)
+
+
+@contextmanager
+def _closing(batches: Iterator[Batch]) -> Iterator[Iterator[Batch]]:
+    """End a reader that has more to give: what runs beside it (threads) must not outlive the trial."""
+    try:
+        yield batches
+    finally:
+        if isinstance(batches, Generator):
+            batches.close()
 
 
 @contextmanager

@@ -57,7 +57,7 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
 
 def _row(load: dict[str, Any]) -> tuple[str, ...]:
     ended = load["extracted_at"]
-    missing = load.get("missing_share")
+    missing = load["missing_share"]
     return (
         f"{load['started_at']:%Y-%m-%d %H:%M:%S}",
         f"{load['source']}.{load['stream']}",
@@ -68,7 +68,7 @@ def _row(load: dict[str, Any]) -> tuple[str, ...]:
         load["cursor_to"] or "",
         "" if load["status"] == "failed" else "yes" if not missing else f"{missing:.1%} missing",
         "" if ended is None else f"{(ended - load['started_at']).total_seconds():.1f}",
-        _number(load.get("requests")),
+        _number(load["requests"]),
     )
 
 
