@@ -147,6 +147,8 @@ def _filled(text: str, variables: Mapping[str, Any]) -> Any:
         expression = _expression(text)
         if expression is not None:
             result = expression(**variables)
+            if isinstance(result, jinja2.Undefined):
+                raise TemplateError(f"the template {text!r} names a value that is not known here")
             return iso(result)
         return _template(text).render(**variables)
     except TemplateError:
