@@ -106,6 +106,11 @@ def test_false_is_null_but_for_booleans_and_pairs_are_taken_apart():
     ]
 
 
+def test_functions_take_numbers_as_texts():
+    (row,) = flat('[{"year": 2026, "month": 5}]', pick={"day": "join('-', [year, month])", "long": "length(year)"})
+    assert (row["day"], row["long"]) == ("2026-5", "4")
+
+
 def test_typed_values_are_the_text_they_stand_for():
     text = (
         '[{"at": {"__class__": "datetime", "year": 2026, "month": 5, "day": 4, "hour": 3, "minute": 2, "second": 1,'

@@ -32,8 +32,9 @@ class Number(str):
     __slots__ = ()
 
 
-# JMESPath's own functions (to_number, join, …) know types by their names.
+# JMESPath's own functions (join, length, to_number, …) know types by their names.
 _jmespath_functions.TYPES_MAP["Number"] = "string"
+_jmespath_functions.REVERSE_TYPES_MAP["string"] = (*_jmespath_functions.REVERSE_TYPES_MAP["string"], "Number")
 
 
 def read_json(content: bytes | str) -> Any:
