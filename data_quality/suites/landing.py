@@ -163,6 +163,20 @@ def _stream_rules(stream: Stream, limits: Limits, zone: str) -> list[Rule]:
                 + ("run the night again." if stream.kind == "files" else f"say on_empty: allow in {yaml}."),
             )
         )
+    if stream.kind == "http":
+        rules.append(
+            rule(
+                "complete",
+                "SELECT source, stream, format('{:.1f} % of the window is missing', 100 * missing_share) AS missing, "
+                f"cursor_from FROM ({newest}) WHERE missing_share > 0",
+                "completeness",
+                "warn",
+                "the newest load read its whole window; a source's daily budget of requests may end before.",
+                "What was read is kept, and the next load goes on where this one ended: with the night, or sooner by "
+                f"'experience sources run {stream.name}'. Where it never catches up, see 'experience sources plan "
+                f"{stream.name}' and raise connection.budget in {yaml}.",
+            )
+        )
     for severity, limit in (("warn", limits.rejected_warn), ("error", limits.rejected_error)):
         rules.append(
             rule(

@@ -172,6 +172,8 @@ def _status_detail(counts: CheckCounts, streams: Sequence[Freshness]) -> str:
     stale = sorted({entry.source for entry in streams if entry.is_stale})
     if stale:
         said.append(f"stale: {escape(', '.join(stale))}")
+    if partial := sorted({entry.source for entry in streams if entry.missing_share}):
+        said.append(f"not read to the end: {escape(', '.join(partial))}")
     return f" <span>{'; '.join(said)}.</span>"
 
 
@@ -443,6 +445,13 @@ def _reasons(reasons: Sequence[str]) -> str:
     return "<ul>" + "".join(f"<li>{escape(mask(reason))}</li>" for reason in reasons) + "</ul>"
 
 
+def _freshness(entry: Freshness) -> str:
+    """State of a stream that is not stale."""
+    if not entry.missing_share:
+        return "fresh"
+    return f'<span class="warn">{entry.missing_share:.1%} of the window still to be read</span>'
+
+
 def _sources(streams: Sequence[Freshness], zone: ZoneInfo) -> str:
     if not streams:
         return _none("No source has been loaded yet.")
@@ -458,7 +467,7 @@ def _sources(streams: Sequence[Freshness], zone: ZoneInfo) -> str:
         (
             escape(entry.source),
             escape(entry.stream),
-            '<span class="warn">stale</span>' if entry.is_stale else "fresh",
+            '<span class="warn">stale</span>' if entry.is_stale else _freshness(entry),
             _local(entry.last_success, zone),
             escape({"unchanged": "nothing new"}.get(entry.status, entry.status)),
             _count(entry.rows_landed),

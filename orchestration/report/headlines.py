@@ -173,6 +173,7 @@ class Freshness:
         rows_landed: Rows of the latest attempt.
         error: Why the latest attempt failed.
         is_stale: No good load within ``STALE_AFTER``, or the latest attempt failed.
+        missing_share: Share (0-1) of the window of the last committed load that is still to be read; None for nothing.
     """
 
     source: str
@@ -182,6 +183,7 @@ class Freshness:
     rows_landed: int | None
     error: str | None
     is_stale: bool
+    missing_share: float | None = None
 
 
 def headlines(marts: Path) -> Headlines:
@@ -251,6 +253,9 @@ def freshness(loads: pl.DataFrame, now: datetime) -> list[Freshness]:
         .agg(
             pl.coalesce("extracted_at", "started_at").filter(good).max().alias("last_success"),
             pl.col("status", "rows_landed", "error").last(),
+            pl.col("missing_share")
+            .filter((pl.col("status") == "committed") & (pl.col("kind").ne_missing("backfill")))
+            .last(),
         )
         .sort("source", "stream")
     )

@@ -196,6 +196,20 @@ def test_rows_that_cannot_be_landed_are_limited(tmp_path, rejected, expected, ac
     assert check(tmp_path, [load(1), tonight])[:2] == (expected, action)
 
 
+def test_a_window_that_was_not_read_to_its_end_warns_with_the_share(tmp_path):
+    api = Stream("shop", "orders", "http", is_incremental=True)
+    cut = load(stream=api, missing_share=0.25, cursor_from="2026-04-30T00:00:00Z")
+    found, action, details = check(tmp_path, [load(1, stream=api), cut], api)
+    assert (found, action) == ({"complete": "failed"}, "publish+warn")
+    assert "25.0 % of the window is missing" in details["complete"]
+    assert "the next load goes on where this one ended" in details["complete"]
+    # A night on which the source is away does not make it complete; one that reads on does.
+    away = {**failed(api), "started_at": TONIGHT + timedelta(minutes=1)}
+    assert "complete" in check(tmp_path, [load(1, stream=api), cut, away], api)[0]
+    read = load(stream=api, load_id="later", started_at=TONIGHT + timedelta(minutes=1))
+    assert check(tmp_path, [load(1, stream=api), cut, read], api)[:2] == ({}, "publish")
+
+
 def test_streams_do_not_mix(tmp_path):
     other = Stream("shop", "events", "files")
     loads = [load(1), load(), load(1, stream=other), load(rows=0, stream=other, load_id="empty")]

@@ -229,6 +229,19 @@ def test_stale_source_is_named_on_the_page(make_marts):
     assert "<strong>Stale: web.</strong>" in text and "gone" in text
 
 
+def test_a_window_that_a_budget_cut_is_told_until_it_is_read(make_marts):
+    partial = load(missing_share=0.375)
+    text = page(make_marts(), loads=[partial])
+    assert "37.5% of the window still to be read" in text
+    assert "not read to the end: crm" in text
+    backfill = load(load_id="l1", kind="backfill", started_at=NOW - timedelta(minutes=50))
+    failed = load(load_id="l2", status="failed", started_at=NOW - timedelta(minutes=40), extracted_at=None)
+    assert freshness(frame("load", partial, backfill, failed), NOW)[0].missing_share == 0.375
+    read = load(load_id="l3", started_at=NOW - timedelta(minutes=30))
+    assert freshness(frame("load", partial, read), NOW)[0].missing_share is None
+    assert "still to be read" not in page(make_marts(), loads=[partial, read])
+
+
 # --- what must not be said ----------------------------------------------------------------------------
 
 
