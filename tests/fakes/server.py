@@ -27,7 +27,21 @@ from urllib.parse import parse_qs, parse_qsl, unquote, urlsplit
 from tests.fakes.faults import CHANGES, STATUS, FaultPlan
 from tests.fakes.store import Change, Clock, Store
 
-DIALECTS = ("rest", "hubspot", "qualtrics", "odoo")
+DIALECTS = (
+    "rest",
+    "hubspot",
+    "salesforce",
+    "odoo",
+    "qualtrics",
+    "typeform",
+    "surveymonkey",
+    "limesurvey",
+    "formbricks",
+    "zendesk",
+    "intercom",
+    "matomo",
+    "posthog",
+)
 PROXY_PAGE = (
     b"<!DOCTYPE html><html><head><title>Sign in</title></head><body>Company network: please sign in.</body></html>"
 )
@@ -136,6 +150,7 @@ class Dialect:
         self.url = url
         self.issued: dict[str, datetime | None] = {}
         self.used: dict[str, int] = {}
+        self.ended: set[str] = set()
         self.invented = 0
         self.routes = [
             (method, pattern, function)
@@ -158,11 +173,10 @@ class Dialect:
 
     def handle(self, request: Request) -> Answer:
         """The answer without any fault of the wire."""
-        if self.daily_quota is not None:
-            day = f"{self.now:%Y-%m-%d}"
-            self.used[day] = self.used.get(day, 0) + 1
-            if self.used[day] > self.daily_quota:
-                return self.over_quota()
+        day = f"{self.now:%Y-%m-%d}"
+        self.used[day] = self.used.get(day, 0) + 1
+        if day in self.ended or (self.daily_quota is not None and self.used[day] > self.daily_quota):
+            return self.over_quota()
         for method, pattern, function in self.routes:
             if method == request.method and (match := pattern.match(request.path)):
                 return function(self, request, *(unquote(group) for group in match.groups()))
@@ -170,8 +184,7 @@ class Dialect:
 
     def use_up_quota(self) -> None:
         """Nothing is left of the day's requests."""
-        self.daily_quota = self.daily_quota or 0
-        self.used[f"{self.now:%Y-%m-%d}"] = max(self.daily_quota, 1)
+        self.ended.add(f"{self.now:%Y-%m-%d}")
 
     def not_found(self, request: Request) -> Answer:
         return Answer({"error": f"no such resource: {request.method} {request.path}"}, 404)

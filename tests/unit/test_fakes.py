@@ -203,6 +203,8 @@ def test_the_quota_of_a_day_ends_and_comes_back():
         assert http.get("/token/items").status_code == 200
     with serve("rest", rows=1, faults=FaultPlan(at={1: "quota"})) as fake, rest(fake) as http:
         answers = [http.get("/token/items") for _ in range(2)]
+        fake.clock.advance(86400)
+        assert http.get("/token/items").status_code == 200
     assert [answer.status_code for answer in answers] == [429, 429]
     assert "Retry-After" not in answers[0].headers
 
