@@ -116,7 +116,14 @@ class Matomo(Dialect):
             "countryCode": record["country"],
             "actions": str(len(pages)),
             "actionDetails": [
-                {"type": "action", "url": f"https://shop.example{page}", "pageIdAction": str(index), "timeSpent": "9"}
+                {
+                    "type": "action",
+                    "url": f"https://shop.example{page}",
+                    "pageIdAction": str(index),
+                    "pageId": str(1000 * record.key + index),
+                    "timestamp": int(first.timestamp()) + 9 * (index - 1),
+                    "timeSpent": "9",
+                }
                 for index, page in enumerate(pages, 1)
             ],
             "visitDuration": str(int((last - first).total_seconds())),
