@@ -1,9 +1,9 @@
 """The few verbs that Dagster's own command line lacks.
 
-``init`` makes the home with its key. ``nightly`` runs one night in this process and exits 0 when it was published
-(warnings are printed), 1 when a gate blocked or a step failed, 2 when the command cannot run at all. ``headlines``
-prints the numbers of the published version, ``releases`` and ``roll-back`` show and move it. Other verbs have a
-module each in ``orchestration.commands``.
+``init`` makes the home with its key, and the schema by which editors check source files. ``nightly`` runs one night in
+this process and exits 0 when it was published (warnings are printed), 1 when a gate blocked or a step failed, 2 when
+the command cannot run at all. ``headlines`` prints the numbers of the published version, ``releases`` and ``roll-back``
+show and move it. Other verbs have a module each in ``orchestration.commands``.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the return value is the exit status."""
     parser = argparse.ArgumentParser(prog="experience", description="The experience warehouse.")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("init", help="make the warehouse's home with a key for pseudonyms")
+    commands.add_parser("init", help="make the warehouse's home: a key for pseudonyms, the schema of source files")
     night = commands.add_parser("nightly", help="run one night here and now; non-zero when a gate blocked")
     night.add_argument(
         "--accept-drop",
@@ -52,8 +52,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return int(options.run(settings, options))
         match options.command:
             case "init":
+                from orchestration.commands.sources.schema import write as write_schema
+
                 made = "made" if make_hmac_key(settings.home) else "there already"
                 print(f"{settings.home}: key for pseudonyms {made}")
+                print(f"{write_schema(settings.sources_dir)}: schema of source files, for editors")
             case "nightly":
                 drops = (*settings.accept_drops, *options.accept_drop)
                 return nightly(dataclasses.replace(settings, accept_drops=drops))
