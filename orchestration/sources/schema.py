@@ -48,7 +48,7 @@ def schema(type_name: str | None = None) -> Schema:
     if type_name is not None and type_name not in known:
         source_kind(type_name)
     kinds = {name: source_kind(name) for name in MODULES}
-    models = [SourceConfig, StreamConfig, SurveyDeclaration, TableMapping, FieldMapping, Secret]
+    models: list[type[BaseModel]] = [SourceConfig, StreamConfig, SurveyDeclaration, TableMapping, FieldMapping, Secret]
     models += [CursorConfig, DeletesConfig]
     models += [model for kind in kinds.values() for model in (kind.connection, kind.origin) if model is not None]
     wanted = list(dict.fromkeys(models))
