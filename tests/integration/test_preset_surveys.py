@@ -1,0 +1,359 @@
+"""Presets of surveys and web analytics over stateful stand-ins of the vendors: all at first, then what changed."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import yaml
+
+from orchestration.contracts import CONTRACTS
+from orchestration.normalize.table import NormaliseContext, normalise
+from orchestration.settings import Settings
+from orchestration.sources.config import SourceConfig, load_source
+from orchestration.sources.declared import question_rows
+from orchestration.sources.errors import SourceError
+from orchestration.sources.extract import LoadRecord, extract
+from orchestration.sources.landing import Landing
+from tests.fakes import Clock, Fake, FaultPlan, serve
+from tests.fakes.formbricks import SURVEY as FORMBRICKS_SURVEY
+from tests.fakes.limesurvey import PASSWORD, USER
+from tests.fakes.limesurvey import SURVEY as LIMESURVEY_SURVEY
+from tests.fakes.qualtrics import SURVEY as QUALTRICS_SURVEY
+from tests.fakes.surveymonkey import SURVEY as SURVEYMONKEY_SURVEY
+from tests.fakes.typeform import FORM
+
+NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
+QUICK = {"budget": {"per_second": 10_000}, "retry": {"base_seconds": 0.001, "max_seconds": 0.01}}
+SCORE = {"metric": "nps", "scale": {"min": 0, "max": 10}}
+CHOICES = SCORE | {"labels": {str(900 + score): score for score in range(11)}}
+SURVEYS: dict[str, tuple[dict[str, Any], str, str, dict[str, Any], str]] = {
+    "qualtrics": ({"datacenter": "fra1", "survey": QUALTRICS_SURVEY}, "QID1", "QID2_TEXT", SCORE, "QID1"),
+    "surveymonkey": (
+        {"survey": SURVEYMONKEY_SURVEY, "customer_field": "customer", "start": "2026-01-01"},
+        "questions.820001",
+        "questions.820002",
+        CHOICES,
+        "score",
+    ),
+    "typeform": ({"form": FORM, "customer_field": "customer"}, "answers.score", "answers.reason", SCORE, "score"),
+    "limesurvey": ({"user": USER, "survey": str(LIMESURVEY_SURVEY)}, "NPS", "WHY", SCORE, "NPS"),
+    "formbricks": ({"survey": FORMBRICKS_SURVEY}, "data.nps", "data.why", SCORE, "nps"),
+}
+"""Preset to its options, the columns of the score and of the text, the question, and the score at the source."""
+SECRETS = {"qualtrics": "token", "surveymonkey": "token", "typeform": "token", "limesurvey": "password"}
+SECRETS |= {"formbricks": "key", "matomo": "token", "posthog": "key"}
+ADDRESSES = {"qualtrics": "base_url", "limesurvey": "url", "matomo": "url"}
+
+
+class Bench:
+    """One source of a preset over a stand-in, load after load."""
+
+    def __init__(self, preset: str, home: Path, fake: Fake) -> None:
+        self.preset = preset
+        self.fake = fake
+        self.settings = Settings(home=home, sources_dir=home, hmac_key=b"key")
+        self.landing = Landing(self.settings.landing_dir)
+        (home / "secret").write_text(PASSWORD if preset == "limesurvey" else fake.dialect.token)
+        address = fake.url + ("/index.php/admin/remotecontrol" if preset == "limesurvey" else "")
+        self.raw: dict[str, Any] = {
+            "source": "voice",
+            "type": preset,
+            "connection": {SECRETS[preset]: {"file": "secret"}, ADDRESSES.get(preset, "host"): address, **QUICK},
+        }
+        if preset in SURVEYS:
+            given, score, why, question, _ = SURVEYS[preset]
+            self.raw["connection"] |= given
+            questions = {"nps": question, "why": {"metric": "text"}}
+            survey = given.get("survey") or given["form"]
+            self.raw["surveys"] = {survey: {"name": "Relationship", "questions": questions}}
+            tables = {"answer": {"questions": {"nps": score}}, "comment": {"texts": {"why": why}}}
+            self.raw["streams"] = {"responses": {"tables": tables}}
+            if preset == "qualtrics":
+                self.raw["streams"]["responses"]["from"] = {"export": {"every_seconds": 0}}
+
+    @property
+    def source(self) -> SourceConfig:
+        path = self.settings.home / "voice.yaml"
+        path.write_text(yaml.safe_dump(self.raw, allow_unicode=True))
+        return load_source(path)
+
+    def load(self, stream: str = "responses") -> LoadRecord:
+        return extract(self.source, stream, settings=self.settings, run_id="run", now=self.fake.clock.now)
+
+    def last(self, stream: str = "responses") -> pl.DataFrame:
+        return self.landing.scan(self.landing.manifests("voice", stream)[-1]).collect()
+
+    def landed(self, stream: str = "responses") -> pl.DataFrame:
+        """Everything ever landed."""
+        loads = [self.landing.scan(load).collect() for load in self.landing.manifests("voice", stream)]
+        return pl.concat(loads, how="diagonal")
+
+    def rows(self, table: str, landed: pl.DataFrame, stream: str = "responses") -> pl.DataFrame:
+        """Landed rows as rows of a contract, of which none may be rejected; the deleted ones left out."""
+        config = self.source
+        questions = None
+        if table == "answer":
+            meta = (pl.int_range(pl.len()).alias("_load_row"), pl.lit(False).alias("_deleted"))
+            questions = self._normal(config, "questions", "question", question_rows(config).with_columns(meta), None)
+        return self._normal(config, stream, table, landed, questions).filter(~pl.col("is_deleted"))
+
+    def _normal(
+        self, config: SourceConfig, stream: str, table: str, landed: pl.DataFrame, questions: pl.DataFrame | None
+    ) -> pl.DataFrame:
+        chosen = config.streams[stream]
+        now = self.fake.clock.now
+        context = NormaliseContext("voice", stream, "load", now, config.timezone, chosen.primary_key, questions)
+        rows, rejects = normalise(CONTRACTS[table], landed.lazy(), chosen.tables[table], context).collect()
+        assert rejects.is_empty(), rejects.to_dicts()[:3]
+        return rows
+
+
+Make = Callable[..., Bench]
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Make]:
+    with ExitStack() as running:
+
+        def make(preset: str, rows: int = 230, plan: FaultPlan | None = None) -> Bench:
+            fake = running.enter_context(serve(preset, rows=rows, clock=Clock(NOON), faults=plan or FaultPlan()))
+            return Bench(preset, tmp_path, fake)
+
+        yield make
+
+
+def keys(frame: pl.DataFrame, column: str) -> set[str]:
+    return set(frame[column].to_list())
+
+
+KEYS = {
+    "qualtrics": "_recordId",
+    "surveymonkey": "id",
+    "typeform": "response_id",
+    "limesurvey": "id",
+    "formbricks": "id",
+}
+
+
+@pytest.mark.parametrize("preset", SURVEYS)
+def test_all_responses_at_first_then_what_changed(bench: Make, preset: str) -> None:
+    source = bench(preset)
+    key = KEYS[preset]
+    store = source.fake.store
+    first = source.load()
+    everything = {str(record.key) for record in store.records("responses")}
+    assert (first.status, keys(source.last(), key)) == ("committed", everything)
+
+    again = source.load()
+    assert again.status == "unchanged" or again.rows_landed == 0
+
+    source.fake.clock.advance(3600)
+    changed = store.put("responses", store.records("responses")[40].key).key
+    new, content = source.fake.dialect.invent(random.Random(1))
+    store.put("responses", new, content)
+    source.fake.clock.advance(3600)
+    second = source.load()
+    last = source.last()
+    assert second.status == "committed"
+    assert {str(changed), str(new)} <= keys(last, key)
+    if preset not in {"limesurvey", "typeform"}:  # those read everything, and whole pages
+        assert second.rows_landed < first.rows_landed / 2
+
+
+@pytest.mark.parametrize("preset", SURVEYS)
+def test_scores_and_texts_are_those_of_the_source(bench: Make, preset: str) -> None:
+    source = bench(preset)
+    source.load()
+    landed = source.last()
+    score = SURVEYS[preset][4]
+    said = {"qualtrics": "QID2_TEXT", "limesurvey": "WHY"}.get(preset, "reason")
+    prefix = f"{LIMESURVEY_SURVEY}:" if preset == "limesurvey" else ""
+    scores, texts = {}, {}
+    for record in source.fake.store.records("responses"):
+        content = record["data"] if preset == "formbricks" else record.content
+        if content.get("status") == "1":
+            continue  # a preview of Qualtrics
+        scores[f"{prefix}{record.key}"] = float(content[score])
+        if text := content.get("why" if preset == "formbricks" else said):
+            texts[f"{prefix}{record.key}"] = text
+    answers = source.rows("answer", landed)
+    assert dict(answers.select("response_id", "value_number").iter_rows()) == scores
+    comments = source.rows("comment", landed)
+    found = dict(comments.select("parent_id", "comment_text").iter_rows())
+    assert {key: text.split() for key, text in found.items()} == {key: text.split() for key, text in texts.items()}
+    responses = source.rows("response", landed)
+    assert keys(responses, "source_id") == set(scores)
+    assert keys(responses, "status") <= {"complete", "partial"}
+    if preset in {"typeform", "surveymonkey", "qualtrics"}:
+        assert responses["customer_id"].str.contains(r"^C\d{5}$").all()
+
+
+@pytest.mark.parametrize("preset", ["surveymonkey", "typeform", "limesurvey", "formbricks", "qualtrics"])
+def test_faults_on_the_way_lose_no_response(bench: Make, preset: str) -> None:
+    rates = {"429_seconds": 0.1, "500": 0.1, "cut_body": 0.1, "reset": 0.05, "html": 0.05, "gzip": 0.2}
+    source = bench(preset, rows=600, plan=FaultPlan(rates=rates, seed=5, retry_after=0))
+    source.raw["connection"]["retry"]["attempts"] = 12
+    source.load()
+    assert keys(source.last(), KEYS[preset]) == {str(r.key) for r in source.fake.store.records("responses")}
+    assert any(request.faults for request in source.fake.seen)
+
+
+def test_qualtrics_previews_are_landed_and_stay_out_of_every_table(bench: Make) -> None:
+    source = bench("qualtrics")
+    source.load()
+    landed = source.last()
+    previews = keys(landed.filter(pl.col("status") == "1"), "_recordId")
+    assert previews
+    for table, column in (("response", "source_id"), ("answer", "response_id"), ("comment", "parent_id")):
+        assert not previews & keys(source.rows(table, landed), column)
+
+
+def test_a_qualtrics_response_at_the_end_of_a_window_comes_with_the_next(bench: Make) -> None:
+    source = bench("qualtrics", rows=5)
+    fake = source.fake
+    fake.store.put("responses", "R_edge", fake.store.records("responses")[0].content, updated_at=fake.clock.now)
+    source.load()
+    assert "R_edge" not in keys(source.last(), "_recordId")
+    fake.clock.advance(86400)
+    source.load()
+    assert "R_edge" in keys(source.last(), "_recordId")
+
+
+def test_a_qualtrics_export_that_fails_is_started_anew(bench: Make) -> None:
+    source = bench("qualtrics", rows=20, plan=FaultPlan(at={1: "export_fails"}))
+    source.load()
+    assert len(keys(source.last(), "_recordId")) == 20
+    started = [request for request in source.fake.seen if request.method == "POST"]
+    assert len(started) == 2
+
+
+def test_typeform_is_read_back_to_the_window_and_no_further(bench: Make) -> None:
+    source = bench("typeform", rows=2_600)
+    source.load()
+    pages = [request.query for request in source.fake.seen]
+    assert len(pages) == 4
+    assert not any({"since", "until", "after", "sort"} & set(query) for query in pages)
+    assert len(keys(source.last(), "response_id")) == 2_600
+    before = source.fake.requests
+    source.load()
+    assert source.fake.requests - before <= 2
+
+
+def test_a_limesurvey_response_that_goes_on_is_read_again(bench: Make) -> None:
+    source = bench("limesurvey", rows=12)
+    source.load()
+    partial = source.rows("response", source.last()).filter(pl.col("status") == "partial")
+    assert keys(partial, "source_id") == {f"{LIMESURVEY_SURVEY}:{number}" for number in (6, 12)}
+    source.fake.clock.advance(3600)
+    source.fake.dialect.finish(6, "At last")  # type: ignore[attr-defined]
+    source.load()
+    row = source.rows("comment", source.last()).filter(pl.col("parent_id") == f"{LIMESURVEY_SURVEY}:6")
+    assert row["comment_text"].to_list() == ["At last"]
+
+
+def test_a_limesurvey_without_responses_is_empty_and_no_error(bench: Make) -> None:
+    source = bench("limesurvey", rows=0)
+    assert source.load().rows_landed == 0
+
+
+def test_a_limesurvey_session_that_ended_is_opened_again(bench: Make) -> None:
+    source = bench("limesurvey", rows=12, plan=FaultPlan(at={2: "expired_token"}))
+    source.load()
+    assert len(keys(source.last(), "id")) == 12
+    logins = [request for request in source.fake.seen if json.loads(request.body)["method"] == "get_session_key"]
+    assert len(logins) == 2
+
+
+def test_a_wrong_limesurvey_password_is_told_and_not_shown(bench: Make) -> None:
+    source = bench("limesurvey", rows=12)
+    (source.settings.home / "secret").write_text("not-the-password")
+    with pytest.raises(SourceError) as caught:
+        source.load()
+    assert "not-the-password" not in str(caught.value)
+    assert source.landing.manifests("voice", "responses") == []
+
+
+def test_a_limesurvey_response_that_was_deleted_is_gone(bench: Make) -> None:
+    source = bench("limesurvey", rows=60)
+    source.load()
+    source.fake.store.delete("responses", 7)
+    source.load()
+    assert source.last().filter("_deleted")["id"].to_list() == ["7"]
+
+
+@pytest.mark.parametrize("preset", ["typeform", "formbricks"])
+def test_deleted_responses_are_found_where_keys_are_scanned(bench: Make, preset: str) -> None:
+    source = bench(preset, rows=60)
+    source.raw["streams"]["responses"]["deletes"] = {"strategy": "key_scan"}
+    source.load()
+    gone = source.fake.store.records("responses")[3].key
+    source.fake.store.delete("responses", gone)
+    source.load()
+    assert source.last().filter("_deleted")[KEYS[preset]].to_list() == [str(gone)]
+
+
+def test_surveymonkey_goes_on_the_next_day_where_the_requests_end(bench: Make) -> None:
+    source = bench("surveymonkey", rows=900)
+    source.raw["streams"]["responses"]["from"] = {"slices": {"by": "5d"}}
+    source.raw["connection"] |= {"start": "2026-04-05", "budget": QUICK["budget"] | {"per_day": 8}}
+    assert source.load().status == "committed"
+    some = keys(source.landed(), "id")
+    assert 0 < len(some) < 900
+    source.raw["connection"]["budget"] = QUICK["budget"] | {"per_day": 500}
+    before = source.fake.requests
+    source.load()
+    assert len(keys(source.landed(), "id")) == 900
+    assert source.fake.requests - before < 14
+
+
+def test_surveymonkey_is_asked_for_a_window_with_both_ends(bench: Make) -> None:
+    source = bench("surveymonkey", rows=30)
+    source.load()
+    for request in source.fake.seen:
+        assert {"start_modified_at", "end_modified_at", "sort_by", "sort_order"} <= set(request.query)
+
+
+def test_the_visits_of_matomo_are_read_day_by_day(bench: Make) -> None:
+    source = bench("matomo", rows=300)
+    source.raw["connection"]["start"] = "2026-04-29"
+    first = source.load("events")
+    landed = source.last("events")
+    visits = source.fake.store.records("visits")
+    assert keys(landed, "idVisit") == {str(visit.key) for visit in visits}
+    assert landed.height == first.rows_landed == sum(len(visit["pages"]) for visit in visits)
+    assert len([request for request in source.fake.seen if b"2026-05-01" in request.body]) == 1
+    assert not any("token_auth" in request.query for request in source.fake.seen)
+    events = source.rows("web_event", landed, "events")
+    assert events.height == landed.height
+    assert keys(events, "event_name") == {"page_view"}
+
+
+def test_a_visit_that_goes_on_gets_its_further_events(bench: Make) -> None:
+    source = bench("matomo", rows=300)
+    source.raw["connection"]["start"] = "2026-04-29"
+    fake = source.fake
+    key, content = fake.dialect.invent(random.Random(1))
+    fake.store.put("visits", key, content)
+    source.load("events")
+    before = source.landed("events").filter(pl.col("idVisit") == str(key)).height
+    fake.clock.advance(600)
+    assert fake.dialect.act(key, "/thanks")  # type: ignore[attr-defined]
+    fake.clock.advance(600)
+    source.load("events")
+    assert source.last("events").filter(pl.col("idVisit") == str(key)).height == before + 1
+
+
+def test_an_error_of_matomo_with_status_200_fails(bench: Make) -> None:
+    source = bench("matomo", rows=5)
+    source.raw["connection"]["start"] = "2026-05-01"
+    (source.settings.home / "secret").write_text("wrong-token")
+    with pytest.raises(SourceError, match="view"):
+        source.load("events")
