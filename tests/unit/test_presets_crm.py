@@ -430,8 +430,9 @@ def test_hubspot_feedback_is_a_response_with_its_answer(kind, value):
         "77",
         {
             "hs_survey_id": "5", "hs_survey_name": "After delivery", "hs_survey_type": kind,
-            "hs_survey_channel": "EMAIL", "hs_value": value, "hs_response_group": "PROMOTER", "hs_content": "What a great product!",
-            "hs_submission_timestamp": "2026-04-02T10:00:00Z", "hs_contact_id": "101",
+            "hs_survey_channel": "EMAIL", "hs_value": value, "hs_response_group": "PROMOTER",
+            "hs_content": "What a great product!", "hs_contact_id": "101",
+            "hs_submission_timestamp": "2026-04-02T10:00:00Z",
         },
     )  # fmt: skip
     holds(
@@ -759,7 +760,8 @@ def test_intercom_searches_a_day_early_where_it_knows_days_alone():
 
 CONVERSATION = {
     "type": "conversation", "id": "1", "title": None, "created_at": 1777600000, "updated_at": 1777629600,
-    "state": "snoozed", "priority": "not_priority", "admin_assignee_id": None, "team_assignee_id": 7, "open": True, "read": False,
+    "state": "snoozed", "priority": "not_priority", "admin_assignee_id": None, "team_assignee_id": 7,
+    "open": True, "read": False,
     "contacts": {"type": "contact.list", "contacts": [{"type": "contact", "id": "67570a878b6e26fe4ce6a894"}]},
     "source": {
         "type": "email", "id": "3", "subject": "Help", "body": "<p>Hello</p>", "author": {"type": "user", "id": "675"},
