@@ -32,6 +32,10 @@ with answer as (
     as_of=ref('int_as_of'),
 ) }},
 
+{{ compared_cells('mart_csat', [
+    'source', 'survey_id', 'question_id', 'period_kind', 'period_start_date', 'breakdown', 'breakdown_value',
+]) }},
+
 judged as (
     select
         *,
@@ -39,8 +43,10 @@ judged as (
             'n',
             ['source', 'survey_id', 'question_id', 'period_kind', 'period_start_date', 'breakdown'],
             'breakdown_value',
+            'was_hidden',
+            'was_shown',
         ) }} as suppression_reason
-    from period_cell
+    from compared_cell
     where n > 0
 )
 

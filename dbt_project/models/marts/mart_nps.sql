@@ -39,13 +39,19 @@ with vote as (
     as_of=ref('int_as_of'),
 ) }},
 
+{{ compared_cells('mart_nps', ['nps_kind', 'period_kind', 'period_start_date', 'breakdown', 'breakdown_value']) }},
+
 judged as (
     select
         *,
         {{ suppression_reason(
-            'n', ['nps_kind', 'period_kind', 'period_start_date', 'breakdown'], 'breakdown_value'
+            'n',
+            ['nps_kind', 'period_kind', 'period_start_date', 'breakdown'],
+            'breakdown_value',
+            'was_hidden',
+            'was_shown',
         ) }} as suppression_reason
-    from period_cell
+    from compared_cell
     where n > 0
 ),
 

@@ -22,12 +22,20 @@ with invitation as (
     rolling=[],
 ) }},
 
+{{ compared_cells('mart_response_rate', ['period_kind', 'period_start_date', 'breakdown', 'breakdown_value']) }},
+
 judged as (
     select
         *,
-        {{ suppression_reason('n', ['period_kind', 'period_start_date', 'breakdown'], 'breakdown_value') }}
+        {{ suppression_reason(
+            'n',
+            ['period_kind', 'period_start_date', 'breakdown'],
+            'breakdown_value',
+            'was_hidden',
+            'was_shown',
+        ) }}
             as suppression_reason
-    from period_cell
+    from compared_cell
 )
 
 select
