@@ -218,6 +218,22 @@ def test_a_partial_qualtrics_response():
     assert one(run(config, "responses", "response", qualtrics(finished="0")))["status"] == "partial"
 
 
+def test_who_was_invited_by_qualtrics():
+    config = source("qualtrics", streams={"distributions": {}, "invitations": {}})
+    history = """{"meta": {"httpStatus": "200 - OK"}, "result": {"nextPage": null, "elements": [
+      {"contactId": "CID_1", "contactLookupId": "CGC_1", "distributionId": "EMD_1", "status": "SurveyFinished",
+       "surveyLink": "https://x", "responseId": "R_1", "responseCompletedAt": "2026-05-01T08:02:11Z",
+       "sentAt": "2026-04-30T09:00:00Z", "openedAt": null, "responseStartedAt": null},
+      {"contactId": "CID_2", "distributionId": "EMD_1", "status": "HardBounce", "sentAt": "2026-04-30T09:00:00Z"}]}}"""
+    found = landed(config, "invitations", history).with_columns(
+        pl.lit("EMD_1").alias("parent.id"), pl.lit("SV_1").alias("parent.survey")
+    )
+    rows_ = run(config, "invitations", "invitation", found).select("source_id", "survey_id", "response_id", "status")
+    assert rows_.rows() == [
+        ("EMD_1:CID_1", "SV_1", "R_1", "finished"), ("EMD_1:CID_2", "SV_1", None, "bounced"),
+    ]  # fmt: skip
+
+
 SURVEYMONKEY = """{"data": [{
   "id": "118000001", "survey_id": "307785415", "collector_id": "4001", "recipient_id": "55",
   "response_status": "completed", "collection_mode": "default", "total_time": 77, "ip_address": "203.0.113.7",
