@@ -65,6 +65,7 @@ class Formbricks(Dialect):
         size, begin = whole(asked.get("limit"), 50), whole(asked.get("skip"), 0)
         if not 1 <= size <= 250:
             return self._error(400, "limit must be between 1 and 250")
+        size = self.size(size)
         name = asked.get("sortBy", "createdAt")
         found = self.store.records("responses", _by(name), name=name)
         moment = _by(asked.get("filterDateField", "createdAt"))

@@ -129,7 +129,7 @@ class HubSpot(Dialect):
         names = _listed(request.query_lists.get("properties", []))
         associations = _listed(request.query_lists.get("associations", []))
         after = whole(request.query.get("after"), 0)
-        limit = max(1, whole(request.query.get("limit"), 10))
+        limit = self.size(max(1, whole(request.query.get("limit"), 10)))
         found = self.store.records(kind, deleted=is_archived)
         page = [record for record in found if record.key >= after][: limit + 1]
         body: dict[str, Any] = {"results": [self.shown(kind, record, names, associations) for record in page[:limit]]}
@@ -147,6 +147,7 @@ class HubSpot(Dialect):
             return self._error(400, f"limit must be at most {SEARCH_LIMIT}", "VALIDATION_ERROR")
         if after + limit > RESULT_LIMIT:
             return self._error(400, f"The search cannot go past {RESULT_LIMIT} results.", "VALIDATION_ERROR")
+        limit = self.size(limit)
         groups = asked.get("filterGroups") or []
         if len(groups) > 5 or any(len(group["filters"]) > 6 for group in groups):
             return self._error(400, "too many filterGroups or filters", "VALIDATION_ERROR")

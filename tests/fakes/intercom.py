@@ -98,6 +98,8 @@ class Intercom(Dialect):
         if not 1 <= size <= 150:
             return self._error(400, "parameter_invalid", "per_page must be between 1 and 150")
 
+        size = self.size(size)
+
         def place(row: dict[str, Any]) -> list:
             return [row[name], row["id"]]
 

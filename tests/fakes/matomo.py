@@ -85,7 +85,7 @@ class Matomo(Dialect):
         if asked["method"] == "VisitsSummary.getVisits":
             return Answer({"value": len(found)})
         limit, begin = int(asked.get("filter_limit", 100)), int(asked.get("filter_offset", 0))
-        page = found[begin:] if limit < 0 else found[begin : begin + limit]
+        page = found[begin:] if limit < 0 else found[begin : begin + self.size(limit)]
         return Answer([self.shown(record) for record in page])
 
     def _of_days(self, asked: dict[str, str]) -> list[Record]:

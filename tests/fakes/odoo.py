@@ -110,10 +110,9 @@ class Odoo(Dialect):
             return self._error(request, "builtins.ValueError", f"Invalid field {error} on model '{model}'")
         return self._error(request, "builtins.AttributeError", f"no method {method}")
 
-    @staticmethod
-    def _page(found: list, asked: dict[str, Any]) -> list:
+    def _page(self, found: list, asked: dict[str, Any]) -> list:
         begin = asked.get("offset") or 0
-        limit = asked.get("limit") or len(found)
+        limit = self.size(asked.get("limit") or len(found))
         return found[begin : begin + limit]
 
     @staticmethod

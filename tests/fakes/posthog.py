@@ -76,7 +76,7 @@ class PostHog(Dialect):
             after, before = (read_stamp(asked[name]) if asked.get(name) else None for name in ("after", "before"))
         except ValueError:
             return self._error(400, "validation_error", "invalid_input", "after and before are ISO times")
-        size = min(1000, max(1, whole(asked.get("limit"), 100)))
+        size = self.size(min(1000, max(1, whole(asked.get("limit"), 100))))
         found = [
             record
             for record in reversed(self.store.records("events", _place, name="place"))

@@ -14,8 +14,8 @@
 | ``/items/<id>/notes`` | children, all at once |
 | ``/oauth/token``, ``/login`` | tokens of an hour of the clock |
 
-``since`` (inclusive) narrows each list by ``updated_at``. Lists by token, link and page go by ``id``; by offset and
-keyset by (``updated_at``, ``id``).
+``since`` (inclusive) narrows each list by ``updated_at``, ``country`` most of them. Lists by token, link and page go by
+``id``; by offset and keyset by (``updated_at``, ``id``).
 """
 
 from __future__ import annotations
@@ -132,10 +132,12 @@ class Rest(Dialect):
         found = self.store.records("items", order, name=name)
         if since := request.query.get("since"):
             found = [record for record in found if record.updated_at >= read_stamp(since)]
+        if country := request.query.get("country"):
+            found = [record for record in found if record["country"] == country]
         return found
 
     def _limit(self, request: Request, name: str = "limit", default: int = 100) -> int:
-        return max(1, min(self.max_limit, whole(request.query.get(name), default)))
+        return self.size(max(1, min(self.max_limit, whole(request.query.get(name), default))))
 
     def _address(self, request: Request, **changes: Any) -> str:
         return f"{self.url}{request.path}?{urlencode(request.query | {k: str(v) for k, v in changes.items()})}"

@@ -139,7 +139,7 @@ class Salesforce(Dialect):
         if query.columns[0].lower() == "count()":
             return Answer({"totalSize": len(rows), "done": True, "records": []})
         options = re.search(r"batchSize=(\d+)", request.headers.get("Sforce-Query-Options", ""))
-        size = min(2000, max(200, int(options[1]))) if options else 2000
+        size = self.size(min(2000, max(200, int(options[1]))) if options else 2000)
         locator = f"0r8bm{len(self.store.current.get('locators', {})):010d}AAA"
         held = {"ids": [row["Id"] for row in rows], "size": size, "columns": query.columns, "table": query.table}
         self.store.put("locators", locator, held | {"way": way})
@@ -206,7 +206,7 @@ class Salesforce(Dialect):
         record = self.store.get("jobs", job)
         if record is None or record["polls"] < 3 or record["fails"]:
             return self._error(400, "INVALIDJOBSTATE", "Results are not available")
-        size = whole(request.query.get("maxRecords"), 50_000)
+        size = self.size(whole(request.query.get("maxRecords"), 50_000))
         begin = whole(request.query.get("locator", "").removeprefix("loc"), 0)
         rows = record["rows"][begin : begin + size]
         text = io.StringIO()

@@ -143,6 +143,8 @@ class Dialect:
     collection: ClassVar[str] = "items"
     content_faults: ClassVar[tuple[str, ...]] = ("repeated_page", "html", "error_in_200")
     daily_quota: int | None = None
+    page_limit: int | None = None
+    """Records in a page at most, whatever is asked for: many pages of few records."""
     token = "static-token"
 
     def __init__(self, store: Store, url: str) -> None:
@@ -181,6 +183,10 @@ class Dialect:
             if method == request.method and (match := pattern.match(request.path)):
                 return function(self, request, *(unquote(group) for group in match.groups()))
         return self.not_found(request)
+
+    def size(self, asked: int) -> int:
+        """Records of a page that was asked for with so many."""
+        return asked if self.page_limit is None else min(asked, self.page_limit)
 
     def use_up_quota(self) -> None:
         """Nothing is left of the day's requests."""
@@ -273,6 +279,16 @@ class Fake:
     def requests(self) -> int:
         """How many requests came."""
         return len(self.seen)
+
+    def calm(self) -> None:
+        """No more faults from here on, and nothing is left of those that were."""
+        self.faults.calm()
+        self.forget()
+
+    def forget(self) -> None:
+        """End loops, and forget the pages that could be repeated: nobody has the page of another night."""
+        self._looping.clear()
+        self._before.clear()
 
     def at(self, number: int, action: Callable[[Fake], None]) -> None:
         """Do something just before request ``number`` (from 1) is answered."""

@@ -98,6 +98,7 @@ class SurveyMonkey(Dialect):
         size, page = whole(asked.get("per_page"), 50), max(1, whole(asked.get("page"), 1))
         if size > 100:
             return self._error(400, "per_page must be at most 100")
+        size = self.size(size)
         is_by_change = asked.get("sort_by") == "date_modified"
         found = self.store.records("responses", _by_change if is_by_change else _by_id, name=f"change {is_by_change}")
         try:

@@ -84,6 +84,7 @@ class Typeform(Dialect):
         size = whole(asked.get("page_size"), 25)
         if not 1 <= size <= 1000:
             return self._error(400, "VALIDATION_ERROR", "page_size must be between 1 and 1000")
+        size = self.size(size)
         found = [
             record
             for record in reversed(self.store.records("responses", _place, name="place"))

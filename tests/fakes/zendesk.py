@@ -26,7 +26,6 @@ class Zendesk(Dialect):
     collection = "tickets"
     token = "zd-oauth"
     content_faults = ("repeated_page", "cursor_loop", "html", "error_in_200")
-    page_size = 1000
 
     def fill(self, rows: int, seed: int) -> None:
         chance = random.Random(seed)
@@ -100,7 +99,7 @@ class Zendesk(Dialect):
     @route("GET", r"/api/v2/incremental/(tickets|users)/cursor(?:\.json)?")
     def by_cursor(self, request: Request, kind: str) -> Answer:
         asked = request.query
-        size = min(self.page_size, max(1, whole(asked.get("per_page"), self.page_size)))
+        size = self.size(min(1000, max(1, whole(asked.get("per_page"), 1000))))
         found = self._settled(kind, None)
         if "cursor" in asked:
             second, _, key = base64.b64decode(asked["cursor"]).decode().partition("||")
@@ -138,7 +137,7 @@ class Zendesk(Dialect):
         begin = datetime.fromtimestamp(int(asked["start_time"]), UTC)
         found = [record for record in self._settled(kind, None) if _second(record) >= begin]
         # A page that held but the second it begins with would lead on to itself.
-        size = max(self.page_size, sum(_second(record) == begin for record in found) + 1)
+        size = max(self.size(1000), sum(_second(record) == begin for record in found) + 1)
         page = found[:size]
         if page:
             page += [record for record in found[len(page) :] if _second(record) == _second(page[-1])]

@@ -434,9 +434,23 @@ class Client:
                 f"{self._where(answer)} answered {answer.status} with {answer.media_type or 'something'} that is no "
                 f"JSON: {self._excerpt(answer)}"
             )
+        if not is_json and self._is_page(answer):
+            raise PassingFaultError(
+                f"{self._where(answer)} answered {answer.status} with a page for people, where a file was asked for: "
+                f"{self._excerpt(answer)}"
+            )
         if is_json and not answer.content.strip():
             answer.is_empty = True
         return answer
+
+    @staticmethod
+    def _is_page(answer: Answer) -> bool:
+        """Whether a file is HTML, as a proxy or a login sends it; by its text, for some call any file so."""
+        head = answer.content[:_SHOWN]
+        if answer.path is not None:
+            with answer.path.open("rb") as file:
+                head = file.read(_SHOWN)
+        return head.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith((b"<!doctype html", b"<html"))
 
     def _document(self, answer: Answer, is_json: bool) -> Any:
         body = answer.content

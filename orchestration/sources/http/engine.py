@@ -375,6 +375,7 @@ class _Scan:
         content = hashlib.blake2b(repr(plain).encode(), digest_size=16).digest()
         if plain and content in memory.pages:
             raise PageError("a page came a second time where the next one was asked for")
+        self._require_key(flat, unit)
         following = steps.following(position, answer, plain)
         repeats = getattr(self._origin.paging, "repeats", False)
         if following is not None and not repeats and repr(following) in memory.positions | {repr(position)}:
@@ -387,6 +388,16 @@ class _Scan:
         if isinstance(paging, NumberPaging) and paging.total is not None:
             total = count(paging.total, answer)
         return _Page(rows, following, total=total)
+
+    def _require_key(self, flat: Sequence[Mapping[str, str | None]], unit: Unit) -> None:
+        """Fail where no record of a page has a key: an error that is no list would pass for a record."""
+        key = self._request.config.primary_key
+        own = [name for name in key if name not in unit.constants] if isinstance(key, list) else []
+        if flat and own and all(row.get(name) is None for row in flat for name in own):
+            raise PageError(
+                f"none of the page's records has {' or '.join(map(repr, own))} (primary_key), but "
+                f"{self._client.clean(', '.join(flat[0]))[:200] or 'nothing'}"
+            )
 
     def _located(self, answer: Answer) -> list[dict[str, Any]]:
         try:
@@ -586,7 +597,7 @@ class _Scan:
             except RecordsError as error:
                 raise SourceError(f"{self._request.name}: {error}; correct {self._at('records')}") from error
             for begin in range(0, len(found), _CHUNK_ROWS):
-                yield Batch(self._framed(self._flat(found[begin : begin + _CHUNK_ROWS], unit), unit))
+                yield self._file_batch(found[begin : begin + _CHUNK_ROWS], [], unit)
             return
         if records.format == "ndjson":
             yield from self._ndjson(path, unit)
@@ -641,12 +652,17 @@ class _Scan:
                     text = line.decode(self._origin.records.encoding, "backslashreplace").rstrip("\n")
                     bad.append({"_file": None, "_row": number, "reason": "no_json", "text": text})
                 if len(found) >= _CHUNK_ROWS:
-                    yield self._ndjson_batch(found, bad, unit)
+                    yield self._file_batch(found, bad, unit)
                     found, bad = [], []
-        yield self._ndjson_batch(found, bad, unit)
+        yield self._file_batch(found, bad, unit)
 
-    def _ndjson_batch(self, found: Sequence[dict[str, Any]], bad: Sequence[dict[str, Any]], unit: Unit) -> Batch:
-        rows = self._framed(self._flat(found, unit), unit)
+    def _file_batch(self, found: Sequence[dict[str, Any]], bad: Sequence[dict[str, Any]], unit: Unit) -> Batch:
+        flat = self._flat(found, unit)
+        try:
+            self._require_key(flat, unit)
+        except PageError as error:
+            raise SourceError(f"{self._request.name}: {error}. Nothing was loaded. Look at {self._place}") from error
+        rows = self._framed(flat, unit)
         return Batch(rows, pl.DataFrame(list(bad), schema=REJECT_SCHEMA) if bad else None)
 
     def _note(self, rows: pl.DataFrame) -> None:

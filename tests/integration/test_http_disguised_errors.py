@@ -1,0 +1,75 @@
+"""Errors that come as status 200 in the shape of an answer are no records: a load fails, or asks again."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from orchestration.settings import Settings
+from orchestration.sources.config import load_source
+from orchestration.sources.errors import SourceError
+from orchestration.sources.extract import extract
+from orchestration.sources.http import client as http_client
+from orchestration.sources.landing import Landing
+from tests.fakes import FaultPlan, serve
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch):
+    monkeypatch.setattr(http_client, "sleep", lambda seconds: None)
+
+
+def load(home, fake, origin):
+    (home / "key").write_text(fake.dialect.token)
+    connection = {
+        "base_url": fake.url,
+        "auth": {"kind": "header", "name": "X-Api-Key", "value": {"file": "key"}},
+        "retry": {"attempts": 3, "base_seconds": 0},
+    }
+    fields = {"email": "email", "updated_at": "updated_at"}
+    stream = {"from": origin, "to": "customer", "primary_key": ["id"], "fields": fields}
+    path = home / "shop.yaml"
+    path.write_text(
+        yaml.safe_dump({"source": "shop", "type": "http", "connection": connection, "streams": {"items": stream}})
+    )
+    settings = Settings(home=home, sources_dir=home)
+    record = extract(load_source(path), "items", settings=settings, run_id="run", now=fake.clock.now)
+    landing = Landing(settings.landing_dir)
+    return record, landing.scan(landing.manifests("shop", "items")[-1]).collect()
+
+
+LIST = {"request": {"path": "/link/items", "params": {"limit": "10"}}, "paging": {"kind": "link"}}
+LINES = {
+    "request": {"path": "/ndjson/items", "params": {"country": "{{ each.country }}"}},
+    "records": {"format": "ndjson"},
+    "each": {"country": ["CN", "NO", "MT"]},
+}
+
+
+def test_an_error_object_in_place_of_a_list_is_no_record(tmp_path):
+    with serve("rest", rows=30, faults=FaultPlan(at={2: "error_in_200"})) as fake:
+        record, rows = load(tmp_path, fake, LIST)
+    assert fake.requests == 4
+    assert record.rows_landed == 30 and "error.code" not in rows.columns
+
+
+@pytest.mark.parametrize("origin", [LIST, LINES], ids=["list", "lines"])
+def test_an_error_that_stays_fails_the_load(tmp_path, origin):
+    with (
+        serve("rest", rows=30, faults=FaultPlan(at=dict.fromkeys(range(2, 9), "error_in_200"))) as fake,
+        pytest.raises(SourceError, match=r"none of the page's records has 'id' \(primary_key\), but error"),
+    ):
+        load(tmp_path, fake, origin)
+    assert Landing(tmp_path / "landing").manifests("shop", "items") == []
+
+
+def test_a_page_for_people_is_no_file(tmp_path):
+    with serve("rest", rows=30, faults=FaultPlan(at={2: "html"})) as fake:
+        record, _ = load(tmp_path, fake, LINES)
+    assert fake.requests == 4
+    assert (record.rows_landed, record.rows_rejected) == (30, 0)
+    with (
+        serve("rest", rows=30, faults=FaultPlan(rates={"html": 1.0})) as fake,
+        pytest.raises(SourceError, match="a page for people, where a file was asked for"),
+    ):
+        load(tmp_path, fake, {"request": {"path": "/csv/items"}, "records": {"format": "csv"}})
