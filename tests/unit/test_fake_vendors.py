@@ -336,7 +336,7 @@ def test_zendesk_side_loads_users():
 
 def test_zendesk_time_based_pages_hold_their_last_second_whole():
     with serve("zendesk", clock=Clock(NOW)) as fake, zendesk(fake) as http:
-        fake.dialect.page_size = 10
+        fake.dialect.page_limit = 10
         for number in range(1, 41):
             moment = NOW - timedelta(hours=2) + timedelta(seconds=number // 15)
             fake.store.put("tickets", number, {"status": "open", "requester_id": 1}, updated_at=moment)
