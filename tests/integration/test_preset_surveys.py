@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import random
+import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import polars as pl
 import pytest
 import yaml
@@ -22,11 +25,14 @@ from orchestration.sources.declared import question_rows
 from orchestration.sources.errors import SourceError
 from orchestration.sources.extract import LoadRecord, extract
 from orchestration.sources.landing import Landing
+from orchestration.sources.presets import preset
 from tests.fakes import Clock, Fake, FaultPlan, serve
 from tests.fakes.formbricks import SURVEY as FORMBRICKS_SURVEY
 from tests.fakes.limesurvey import PASSWORD, USER
 from tests.fakes.limesurvey import SURVEY as LIMESURVEY_SURVEY
+from tests.fakes.posthog import PROJECT, PostHog
 from tests.fakes.qualtrics import SURVEY as QUALTRICS_SURVEY
+from tests.fakes.server import Answer, Request, route
 from tests.fakes.surveymonkey import SURVEY as SURVEYMONKEY_SURVEY
 from tests.fakes.typeform import FORM
 
@@ -116,6 +122,40 @@ class Bench:
         return rows
 
 
+class HogQL(PostHog):
+    """PostHog's queries, of which DuckDB understands the most; an answer is kept until a fresh one is asked for."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.cached: dict[str, dict[str, Any]] = {}
+
+    @route("POST", f"/api/projects/{PROJECT}/query/")
+    def query(self, request: Request) -> Answer:
+        said = request.json["query"]["query"]
+        if request.json.get("refresh") != "force_blocking" and said in self.cached:
+            return Answer(self.cached[said])
+        tables = {"events": [], "persons": [], "person_distinct_ids": []}
+        for event in self.store.records("events"):
+            tables["events"].append({"uuid": event.key, "timestamp": event.updated_at, **event.content})
+        for person in self.store.records("persons"):
+            tables["persons"].append({"id": person.key, "created_at": person.created_at, **person.content})
+            tables["person_distinct_ids"] += [
+                {"distinct_id": known, "person_id": person.key} for known in person["distinct_ids"]
+            ]
+        with duckdb.connect(config={"threads": 1}) as connection:
+            connection.execute("SET TimeZone = 'UTC'")
+            connection.execute("CREATE MACRO toDateTime(text) AS text::TIMESTAMPTZ")
+            connection.execute("CREATE MACRO toString(value) AS value::VARCHAR")
+            for name, rows in tables.items():
+                frame = pl.DataFrame([{**row, "properties": json.dumps(row.get("properties"))} for row in rows])
+                connection.register(name, frame.to_arrow())
+            found = connection.execute(re.sub(r"properties\.([$\w]+)", r"(properties ->> '$.\"\1\"')", said))
+            columns = [column[0] for column in found.description]
+            results = [[x.isoformat() if isinstance(x, datetime) else x for x in row] for row in found.fetchall()]
+        self.cached[said] = {"columns": columns, "results": results, "types": [], "hasMore": False}
+        return Answer(self.cached[said])
+
+
 Make = Callable[..., Bench]
 
 
@@ -124,7 +164,12 @@ def bench(tmp_path: Path) -> Iterator[Make]:
     with ExitStack() as running:
 
         def make(preset: str, rows: int = 230, plan: FaultPlan | None = None) -> Bench:
-            fake = running.enter_context(serve(preset, rows=rows, clock=Clock(NOON), faults=plan or FaultPlan()))
+            if preset == "posthog":
+                fake = Fake(HogQL, clock=Clock(NOON), faults=plan or FaultPlan())
+                fake.dialect.fill(rows, 7)
+                running.callback(fake.start().close)
+            else:
+                fake = running.enter_context(serve(preset, rows=rows, clock=Clock(NOON), faults=plan or FaultPlan()))
             return Bench(preset, tmp_path, fake)
 
         yield make
@@ -357,3 +402,147 @@ def test_an_error_of_matomo_with_status_200_fails(bench: Make) -> None:
     (source.settings.home / "secret").write_text("wrong-token")
     with pytest.raises(SourceError, match="view"):
         source.load("events")
+
+
+@pytest.fixture
+def posthog(bench: Make) -> Bench:
+    """A few hundred events, many of the same microsecond, read 50 a page."""
+    source = bench("posthog", rows=330)
+    source.raw["connection"]["project"] = PROJECT
+    store = source.fake.store
+    for event in store.records("events")[::2]:
+        store.put("events", event.key, updated_at=NOON - timedelta(days=1, microseconds=7))
+    streams = preset("posthog").source["streams"]
+    source.raw["streams"] = {name: {"from": {"paging": {"size": 50}}} for name in streams}
+    return source
+
+
+def test_every_event_of_posthog_once_however_many_share_a_time(posthog: Bench) -> None:
+    first = posthog.load("events")
+    landed = posthog.last("events")
+    known = {event.key for event in posthog.fake.store.records("events")}
+    assert (first.rows_landed, keys(landed, "id")) == (330, known)
+    assert posthog.fake.requests == 8
+    events = posthog.rows("web_event", landed, "events")
+    assert keys(events, "event_name") == {"page_view", "order_placed"}
+    assert keys(events, "page_host") == {"shop.example"}
+
+
+def test_new_events_of_posthog_come_with_the_next_load(posthog: Bench) -> None:
+    posthog.load("events")
+    posthog.fake.clock.advance(86400)
+    key, content = posthog.fake.dialect.invent(random.Random(1))
+    posthog.fake.store.put("events", key, content, updated_at=NOON + timedelta(hours=3))
+    late, content = posthog.fake.dialect.invent(random.Random(2))
+    posthog.fake.store.put("events", late, content, updated_at=NOON - timedelta(days=2))
+    posthog.load("events")
+    assert {key, late} <= keys(posthog.last("events"), "id")
+
+
+def test_a_person_that_posthog_merged_away_is_gone(posthog: Bench) -> None:
+    posthog.load("persons")
+    posthog.load("distinct_ids")
+    landed = posthog.last("persons")
+    assert landed.height == posthog.last("distinct_ids").height == 66
+    customers = posthog.rows("customer", landed, "persons")
+    assert customers["email"].str.ends_with("@example.org").all()
+    gone = posthog.fake.store.records("persons")[5].key
+    posthog.fake.store.delete("persons", gone)
+    posthog.load("persons")
+    assert posthog.last("persons").filter("_deleted")["id"].to_list() == [gone]
+
+
+def files(home: Path, preset: str, connection: dict[str, Any], **more: Any) -> Callable[..., LoadRecord]:
+    """Loads a source of files as YAML says."""
+    settings = Settings(home=home, sources_dir=home, hmac_key=b"key")
+    path = home / "web.yaml"
+    path.write_text(yaml.safe_dump({"source": "web", "type": preset, "connection": connection, **more}))
+
+    def load(day: int = 0, stream: str = "events") -> LoadRecord:
+        now = NOON + timedelta(days=day)
+        return extract(load_source(path), stream, settings=settings, run_id="run", now=now)
+
+    return load
+
+
+def landed_files(home: Path, stream: str = "events") -> pl.DataFrame:
+    landing = Landing(Settings(home=home, sources_dir=home).landing_dir)
+    return landing.scan(landing.manifests("web", stream)[-1]).collect()
+
+
+def ga4_day(home: Path, name: str, numbers: range, **more: Any) -> None:
+    (home / "ga4").mkdir(exist_ok=True)
+    lines = [
+        {
+            "event_date": "20260501",
+            "event_timestamp": str(1_777_622_400_000_000 + number),
+            "event_name": "page_view",
+            "user_pseudo_id": f"{number}.1",
+            "event_bundle_sequence_id": "1",
+            "event_params": [{"key": "ga_session_id", "value": {"int_value": str(number)}}],
+        }
+        | more
+        for number in numbers
+    ]
+    (home / "ga4" / name).write_text("\n".join(json.dumps(line) for line in lines))
+
+
+def test_a_day_that_ga4_exports_again_replaces_the_one_before(tmp_path: Path) -> None:
+    ga4_day(tmp_path, "events_20260501.jsonl", range(100))
+    ga4_day(tmp_path, "events_intraday_20260502.jsonl", range(900, 950))
+    load = files(tmp_path, "ga4", {"path": "{home}/ga4/events_*.jsonl"})
+    assert load().rows_landed == 100
+    assert load(1).status == "unchanged"
+    ga4_day(tmp_path, "events_20260501.jsonl", range(2, 103), user_id="C7")
+    load(2)
+    rows = landed_files(tmp_path)
+    gone = keys(rows.filter("_deleted"), "user_pseudo_id")
+    assert gone == {"0.1", "1.1"}
+    assert rows.filter(~pl.col("_deleted")).height == 101
+    assert keys(rows.filter(~pl.col("_deleted")), "user_id") == {"C7"}
+
+
+def test_snowplow_lines_are_never_quoted(tmp_path: Path) -> None:
+    columns = preset("snowplow").source["streams"]["events"]["from"]["columns"]
+    said = {
+        "event_id": "e1",
+        "contexts": '{"data":["a \\"b\\" c"]}',
+        "page_title": '"Sale" now',
+        "event_name": "page_view",
+    }
+    good = "\t".join(said.get(name, "") for name in columns)
+    (tmp_path / "part.tsv.gz").write_bytes(gzip.compress(f"{good}\nshort\tline\n{good.replace('e1', 'e2')}\n".encode()))
+    record = files(tmp_path, "snowplow", {"path": "{home}/*.tsv.gz"})()
+    assert (record.rows_landed, record.rows_rejected) == (2, 1)
+    assert landed_files(tmp_path).select("event_id", "page_title", "contexts").rows() == [
+        ("e1", '"Sale" now', said["contexts"]),
+        ("e2", '"Sale" now', said["contexts"]),
+    ]
+
+
+def test_snowplow_events_of_the_lake(tmp_path: Path) -> None:
+    moment = datetime(2026, 5, 1, 8, tzinfo=UTC)
+    columns = {name: [None] for name in preset("snowplow").source["streams"]["events"]["from"]["columns"]}
+    frame = pl.DataFrame(columns | {"event_id": ["e1"], "derived_tstamp": [moment], "event_name": ["page_view"]})
+    frame.write_parquet(tmp_path / "part.parquet")
+    load = files(tmp_path, "snowplow", {"path": "{home}/*.parquet"}, streams={"events_parquet": {}})
+    assert load(stream="events_parquet").rows_landed == 1
+    assert landed_files(tmp_path, "events_parquet")["event_id"].to_list() == ["e1"]
+
+
+def test_a_google_sheet_that_grew_and_was_edited(tmp_path: Path) -> None:
+    questions = {"nps": SCORE}
+    given = {
+        "surveys": {"checkout": {"name": "Checkout", "questions": questions}},
+        "streams": {"responses": {"tables": {"answer": {"questions": {"nps": "How likely?"}}}}},
+    }
+    sheet = tmp_path / "responses.csv"
+    sheet.write_text("Timestamp,How likely?\n2026-05-01 10:00:00,9\n2026-05-01 10:00:00,9\n")
+    load = files(tmp_path, "google_forms", {"path": "{home}/responses.csv", "survey": "checkout"}, **given)
+    assert load(stream="responses").rows_landed == 2
+    sheet.write_text(
+        "Timestamp,How likely?,Why?\n2026-05-01 10:00:00,9,\n2026-05-02 11:00:00,3,Slow\n2026-05-03 10:00:00,8,\n"
+    )
+    assert load(1, stream="responses").rows_landed == 3
+    rows = landed_files(tmp_path, "responses")
+    assert rows.select("_row", "How likely?", "_deleted").rows() == [(1, "9", False), (2, "3", False), (3, "8", False)]
