@@ -10,6 +10,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -199,3 +200,62 @@ def mariadb_server() -> Iterator[Mariadb]:
         process.kill()
         process.wait()
         shutil.rmtree(base, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class Tryton:
+    """A running trytond with the database ``company`` and the module ``party``; ``admin`` may do all."""
+
+    url: str
+    password: str
+
+
+@contextmanager
+def tryton_server() -> Iterator[Tryton]:
+    """trytond of the locked packages, over SQLite."""
+    folder = Path(sys.executable).parent
+    base = Path(tempfile.mkdtemp(prefix="tryton"))
+    port, password = free_port(), "a-long-password"
+    (base / "trytond.conf").write_text(
+        f"[database]\nuri = sqlite://\npath = {base}\n[web]\nlisten = 127.0.0.1:{port}\n"
+    )
+    (base / "password").write_text(password)
+    # A new database of SQLite begins as an empty file.
+    (base / "company.sqlite").touch()
+    common = ["-c", str(base / "trytond.conf"), "-d", "company"]
+    done = subprocess.run(
+        [str(folder / "trytond-admin"), *common, "-u", "party", "--activate-dependencies", "--email", "a@example.org"],
+        env={**os.environ, "TRYTONPASSFILE": str(base / "password")},
+        cwd=base,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    log = base / "log"
+    with log.open("wb") as out:
+        server = subprocess.Popen(
+            [str(folder / "trytond"), *common], cwd=base, stdout=out, stderr=out, stdin=subprocess.DEVNULL
+        )
+    try:
+        deadline = time.monotonic() + 120
+        while not _listens(port):
+            assert server.poll() is None and time.monotonic() < deadline, log.read_text()
+            time.sleep(0.1)
+        yield Tryton(f"http://127.0.0.1:{port}", password)
+    finally:
+        server.terminate()
+        try:
+            server.wait(20)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait(20)
+        shutil.rmtree(base, ignore_errors=True)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -111,6 +111,9 @@ CONTACT = (
 ACCOUNT = "Name Type Industry BillingCountry BillingState NumberOfEmployees AnnualRevenue OwnerId ParentId"
 
 
+PARTNER = ("parent_id", "company_registry", "industry_id", "state_id", "city", "lang", "ref", "category_id")
+
+
 def salesforce(tmp_path, fake, name):
     return Preset(
         tmp_path, fake, name, CLIENT[1], url=fake.url, client_id=CLIENT[0], client_secret=..., currency="EUR"
@@ -187,8 +190,7 @@ def test_odoo_partners_archived_and_deleted(tmp_path):
             "url": fake.url, "database": DATABASE, "login": LOGIN, "password": ...,
         }  # fmt: skip
         for record in list(fake.store.records("res.partner")):
-            more = dict.fromkeys("parent_id company_registry industry_id state_id city lang ref category_id".split())
-            content = {**record.content, **more}
+            content = {**record.content, **dict.fromkeys(PARTNER)}
             fake.store.put(
                 "res.partner", record.key, content, created_at=record.created_at, updated_at=record.updated_at
             )
