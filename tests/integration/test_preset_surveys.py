@@ -149,7 +149,7 @@ class HogQL(PostHog):
             for name, rows in tables.items():
                 frame = pl.DataFrame([{**row, "properties": json.dumps(row.get("properties"))} for row in rows])
                 connection.register(name, frame.to_arrow())
-            found = connection.execute(re.sub(r"properties\.([$\w]+)", r"(properties ->> '$.\"\1\"')", said))
+            found = connection.execute(re.sub(r"properties\.([$\w]+)", r"(properties ->> '$.\1')", said))
             columns = [column[0] for column in found.description]
             results = [[x.isoformat() if isinstance(x, datetime) else x for x in row] for row in found.fetchall()]
         self.cached[said] = {"columns": columns, "results": results, "types": [], "hasMore": False}
