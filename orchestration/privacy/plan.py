@@ -57,7 +57,7 @@ class LoadChange:
         """Whether rows that say that a key is gone came from the source itself."""
         if self.source is None or self.manifest.stream not in self.source.streams:
             return True
-        return self.source.streams[self.manifest.stream].deletes.strategy != "key_scan"
+        return self.source.streams[self.manifest.stream].deletes.strategy not in {"key_scan", "replaced_file"}
 
 
 @dataclass

@@ -100,7 +100,9 @@ class CursorConfig(StrictModel):
         settle: Rows younger than this wait for the next load.
         start: Lower bound of the first load (http): a date, a time or a number; without, everything is asked for.
         format: How the source writes the cursor (http): ``iso``, ``epoch`` (seconds), ``epoch_ms``, ``number``, or a
-            pattern such as ``%d.%m.%Y %H:%M``. A time without zone is in the source's ``timezone``.
+            pattern such as ``%d.%m.%Y %H:%M``. A time without zone is in the source's ``timezone``. ``scan`` where the
+            source knows when a record changed and its records do not say it: the cursor is the begin of the last scan,
+            and ``field`` is only its name.
     """
 
     field: str
@@ -116,6 +118,11 @@ class CursorConfig(StrictModel):
             return float(value)
         return read_duration(value)
 
+    @property
+    def is_field(self) -> bool:
+        """Whether the cursor is a field of the records."""
+        return self.format != "scan"
+
     @field_validator("settle")
     @classmethod
     def _settle_is_time(cls, value: Any) -> Any:
@@ -129,13 +136,15 @@ class DeletesConfig(StrictModel):
 
     Attributes:
         strategy: ``soft_flag`` a column of the row says so; ``tombstone`` a row of its own says so; ``key_scan``
-            all keys are read and those that are missing are gone; ``none`` nothing is ever gone.
+            all keys are read and those that are missing are gone; ``replaced_file`` a file that is delivered again
+            says so by what it no longer holds; ``none`` nothing is ever gone.
         field: Column of ``soft_flag`` and ``tombstone``.
         values: Its values that mean gone, as text.
-        max_vanish_share: Share of the live keys that may vanish in one ``key_scan``; more fails the load.
+        max_vanish_share: Share of the live keys that may vanish in one ``key_scan``, or of the rows that a file
+            delivered again may have less; more fails the load.
     """
 
-    strategy: Literal["none", "soft_flag", "tombstone", "key_scan"] = "none"
+    strategy: Literal["none", "soft_flag", "tombstone", "key_scan", "replaced_file"] = "none"
     field: str | None = None
     values: list[str] = Field(default_factory=list)
     max_vanish_share: float = Field(default=0.05, ge=0, le=1)
@@ -187,7 +196,7 @@ class StreamConfig(StrictModel):
         if isinstance(self.primary_key, list):
             for name in self.primary_key:
                 found.setdefault(name, "primary_key")
-        if self.cursor:
+        if self.cursor and self.cursor.is_field:
             found.setdefault(self.cursor.field, "cursor")
         if self.deletes.field:
             found.setdefault(self.deletes.field, "deletes")
@@ -458,7 +467,24 @@ def _stream_values(entry: Any, name: str, kind: SourceKind, faults: list[str], l
         values["tables"] = {}
     elif short:
         faults.append(f"{_dotted(place)}: move {', '.join(short)} into a table of 'tables'")
+    default = getattr(values.get("from"), "default_deletes", "none")
+    declared = values.get("deletes") or {}
+    is_told = _why_no_replacing(values.get("primary_key"), values.get("tables")) is None
+    if default != "none" and is_told and isinstance(declared, dict):
+        values["deletes"] = {"strategy": default, **declared}
     return values
+
+
+def _why_no_replacing(key: Any, tables: Any) -> str | None:
+    """Why rows that a file has lost cannot be told by the stream's key; None where they can."""
+    if not isinstance(key, list) and key != "position":
+        return "name the key's fields, or 'position'"
+    mappings = tables.values() if isinstance(tables, dict) else ()
+    own = [
+        mapping.get("primary_key") if isinstance(mapping, dict) else getattr(mapping, "primary_key", None)
+        for mapping in mappings
+    ]
+    return "a table with a primary_key of its own may need a row that the stream lost" if any(own) else None
 
 
 _SHORT_FORM = tuple(name for name in TableMapping.model_fields if name != "primary_key")
@@ -545,6 +571,7 @@ def _stream_faults(config: SourceConfig, kind: SourceKind) -> Iterator[str]:
             yield f"{place}: this name is taken by the declarations under 'surveys'; rename the stream"
         if stream.cursor and not kind.has_cursor:
             yield f"{place}.cursor: type {kind.name!r} has no cursor (what was read is known by content); remove it"
+        yield from (f"{place}.{fault}" for fault in kind.faults(stream))
         if stream.deletes.strategy not in kind.deletes:
             yield (
                 f"{place}.deletes.strategy: type {kind.name!r} cannot follow {stream.deletes.strategy!r}; "
@@ -556,6 +583,8 @@ def _stream_faults(config: SourceConfig, kind: SourceKind) -> Iterator[str]:
                 yield f"{place}.from.parent: there is no stream {parent!r}; {close}"
         if _is_own_ancestor(config, kind, name):
             yield f"{place}.from.parent: the stream waits for itself; name a parent that does not come from it"
+        if stream.deletes.strategy == "replaced_file" and (why := _why_no_replacing(stream.primary_key, stream.tables)):
+            yield f"{place}.deletes: 'replaced_file' tells rows by the stream's primary_key; {why}"
         if stream.deletes.strategy == "key_scan" and not isinstance(stream.primary_key, list):
             yield f"{place}.primary_key: deletes by key_scan need the fields of the key, such as [id]"
         actions = stream.pii_actions()

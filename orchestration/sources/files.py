@@ -1,7 +1,8 @@
-"""CSV, JSON lines and Parquet files, compressed too: rows as text, file by file, in bounded memory.
+"""CSV, JSON lines, Parquet, Excel and log files, compressed too: rows as text, file by file, in bounded memory.
 
 A file is known by its content: one that was landed already is passed over, a changed one lands again. Does not
-belong here: what a platform's header means (``profiles``), and anything about contracts.
+belong here: where files lie (``files_storage``), sheets (``files_excel``) and logs (``files_lines``), what a platform's
+header means (``profiles``), and anything about contracts.
 """
 
 from __future__ import annotations
@@ -9,19 +10,20 @@ from __future__ import annotations
 import codecs
 import csv
 import functools
-import glob
 import gzip
 import hashlib
 import io
 import itertools
 import json
+import time
 import zipfile
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, BinaryIO, ClassVar, Literal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Literal
 
 import duckdb
 import polars as pl
@@ -33,6 +35,18 @@ from pydantic import Field, field_validator, model_validator
 from orchestration.contracts.mapping import StrictModel
 from orchestration.sources.drift import require_columns
 from orchestration.sources.errors import SourceError
+from orchestration.sources.files_excel import sheet_cells
+from orchestration.sources.files_lines import ACCESS_LOG, QUIET_SECONDS, Limited, lines_as_rows, named_groups, new_lines
+from orchestration.sources.files_replaced import Replaced
+from orchestration.sources.files_storage import (
+    FilesConnection,
+    Listed,
+    SourceFile,
+    Storage,
+    is_remote,
+    storage_of,
+    without,
+)
 from orchestration.sources.kinds import Batch, Delivery, ReadRequest, SourceKind
 from orchestration.sources.landing import REJECT_SCHEMA, FileStamp
 from orchestration.sources.profiles import (
@@ -48,6 +62,10 @@ from orchestration.sources.profiles import (
     unique_names,
 )
 
+if TYPE_CHECKING:
+    from orchestration.settings import Settings
+    from orchestration.sources.config import SourceConfig
+
 _CHUNK = 1 << 20
 _BLOCK = 16 << 20
 _LINES = 32 << 20
@@ -61,6 +79,11 @@ _FORMATS = {
     ".json": "jsonl",
     ".parquet": "parquet",
     ".pq": "parquet",
+    ".xlsx": "xlsx",
+    ".xlsm": "xlsx",
+    ".xlsb": "xlsx",
+    ".xls": "xlsx",
+    ".log": "lines",
 }
 _MAGIC = {b"\x1f\x8b": "gz", b"PK\x03\x04": "zip", b"PK\x05\x06": "zip", b"\x28\xb5\x2f\xfd": "zst"}
 _COMPRESSED_ENDINGS = {".gz": "gz", ".zip": "zip", ".zst": "zst"}
@@ -71,8 +94,10 @@ class FilesOrigin(StrictModel):
     """``from`` of a stream of files.
 
     Attributes:
-        path: File or glob; ``{home}`` is the warehouse's folder, a relative path starts at the YAML's folder.
-        format: ``csv``, ``jsonl`` or ``parquet``; by the ending where it is not given.
+        path: File or glob; ``{home}`` is the warehouse's folder, a relative path starts at the YAML's folder. A URL
+            such as ``s3://bucket/folder/*.csv.gz`` names objects.
+        exclude: Patterns of names that are passed over; by default what the profile says.
+        format: ``csv``, ``jsonl``, ``parquet``, ``xlsx`` or ``lines``; by the ending where it is not given.
         profile: Platform whose layout the file has.
         delimiter: One character, or ``tab``.
         quote: Quoting character; empty where fields are never quoted.
@@ -81,16 +106,19 @@ class FilesOrigin(StrictModel):
         header_rows: Rows of the header; several are joined, 0 needs ``columns``.
         columns: Column names of a file without header.
         null_tokens: Unquoted texts that mean null besides the empty field.
-        compression: ``auto`` by content; ``none``, ``gz``, ``zip`` (one file inside), ``zst``.
+        compression: ``auto`` by content; ``none``, ``gz``, ``zip`` (each file inside is one), ``zst``.
+        sheet: Name of the sheet of a workbook; the first one where it is not given.
+        pattern: Regular expression of a line, whose named groups are the columns; of format ``lines``.
         on_missing: Whether no file at all is an error or nothing new.
     """
 
-    NOT_READING: ClassVar[frozenset[str]] = frozenset({"path", "on_missing"})
+    NOT_READING: ClassVar[frozenset[str]] = frozenset({"path", "exclude", "on_missing"})
     """Keys that choose files and do not change how one is read."""
 
     path: str
-    format: Literal["csv", "jsonl", "parquet"] | None = None
-    profile: Literal["ga4_bigquery", "qualtrics", "surveymonkey"] | None = None
+    exclude: list[str] | None = None
+    format: Literal["csv", "jsonl", "parquet", "xlsx", "lines"] | None = None
+    profile: Literal["ga4_bigquery", "qualtrics", "surveymonkey", "access_log"] | None = None
     delimiter: str = ","
     quote: str = '"'
     encoding: str = "utf-8"
@@ -99,6 +127,8 @@ class FilesOrigin(StrictModel):
     columns: list[str] | None = None
     null_tokens: list[str] = Field(default_factory=list)
     compression: Literal["auto", "none", "gz", "zip", "zst"] = "auto"
+    sheet: str | None = None
+    pattern: str | None = None
     on_missing: Literal["error", "skip"] = "error"
 
     @field_validator("delimiter")
@@ -126,27 +156,67 @@ class FilesOrigin(StrictModel):
 
     @model_validator(mode="after")
     def _fitting(self) -> FilesOrigin:
-        kind = self.format_of(Path(self.path))
-        if kind is None:
-            raise ValueError(f"the ending of {self.path!r} names no format; add format: csv, jsonl or parquet")
+        kind = self.format_of(SourceFile.of(Path(self.path)))
+        # What an archive holds is read by the endings in there.
+        if kind is None and not self.path.lower().endswith(".zip"):
+            raise ValueError(
+                f"the ending of {self.path!r} names no format; add format: csv, jsonl, parquet, xlsx, lines"
+            )
         if self.profile in CSV_PROFILES and kind != "csv":
             raise ValueError(f"profile {self.profile!r} is a CSV export; format is {kind!r}")
         if self.profile == "ga4_bigquery" and kind == "csv":
             raise ValueError("profile 'ga4_bigquery' is nested: jsonl or parquet; for a flat CSV leave the profile out")
+        if self.profile == "access_log" and kind != "lines":
+            raise ValueError(f"profile 'access_log' reads lines; format is {kind!r}, add format: lines")
+        if kind == "lines" and (self.pattern is None) == (self.profile != "access_log"):
+            raise ValueError("format 'lines' needs a pattern with named groups, or profile: access_log (not both)")
+        if kind != "lines" and self.pattern is not None:
+            raise ValueError(f"'pattern' is for format lines; format is {kind!r}")
+        if kind != "xlsx" and self.sheet is not None:
+            raise ValueError(f"'sheet' is for format xlsx; format is {kind!r}")
+        if self.pattern is not None:
+            named_groups(self.pattern)
         if (self.header_rows == 0) != (self.columns is not None):
             raise ValueError("header_rows: 0 and 'columns' (the names) go together")
         if self.columns is not None and unique_names(self.columns) != self.columns:
             raise ValueError("'columns' holds a blank or repeated name")
         return self
 
-    def format_of(self, path: Path) -> str | None:
+    @property
+    def excluded(self) -> list[str]:
+        """Patterns of names that are passed over; the unfinished tables of the day for GA4."""
+        if self.exclude is not None:
+            return self.exclude
+        return ["*intraday*"] if self.profile == "ga4_bigquery" else []
+
+    @property
+    def default_deletes(self) -> str:
+        """Strategy of a stream that declares none: exports that are written again for days replace whole files."""
+        return "replaced_file" if self.profile == "ga4_bigquery" else "none"
+
+    def format_of(self, file: SourceFile) -> str | None:
         """Format of a file: as configured, else by its ending below the compression's."""
-        if self.format:
-            return self.format
-        endings = [ending.lower() for ending in path.suffixes]
+        if self.format or self.profile == "access_log":
+            return self.format or "lines"
+        endings = file.suffixes
         if endings and endings[-1] in _COMPRESSED_ENDINGS:
             endings.pop()
         return _FORMATS.get(endings[-1]) if endings else None
+
+
+def listed(source: SourceConfig, stream: str, settings: Settings) -> list[Listed]:
+    """The files of a stream that are there now; none of them is read.
+
+    Raises:
+        SourceError: the storage cannot be listed.
+        ConfigError: a secret that is not set.
+    """
+    origin: FilesOrigin = source.streams[stream].origin
+    return _there(origin, storage_of(source, stream, origin.path, settings))
+
+
+def _there(origin: FilesOrigin, storage: Storage) -> list[Listed]:
+    return without(storage.list(), origin.excluded)
 
 
 def read(request: ReadRequest) -> Delivery:
@@ -156,48 +226,143 @@ def read(request: ReadRequest) -> Delivery:
         SourceError: no file, or one that cannot be read; names stream, file, record where possible, and the mend.
     """
     origin: FilesOrigin = request.config.origin
-    found = _find(request, origin)
-    stamps = [(path, _stamp(request, path, name)) for path, name in found]
-    fresh = _not_landed(request, stamps)
-    delivery = Delivery(kind="files", is_nothing_new=not fresh)
-    delivery.batches = _batches(request, origin, fresh, delivery)
+    storage = storage_of(request.source, request.stream, origin.path, request.settings)
+    found = _there(origin, storage)
+    if not found and origin.on_missing == "error":
+        raise SourceError(
+            f"{request.name}: {storage.absence()}. Deliver it, or correct streams.{request.stream}.from.path in "
+            f"{request.source.path} (on_missing: skip where it may be absent)"
+        )
+    delivery = Delivery(kind="files")
+    delivery.batches = _batches(request, origin, storage, found, delivery)
     return delivery
 
 
-def _find(request: ReadRequest, origin: FilesOrigin) -> list[tuple[Path, str]]:
-    """Files of the stream, sorted, each with its name below the fixed part of the pattern."""
-    pattern = request.source.expand(origin.path, request.settings.home)
-    if pattern.is_file():
-        return [(pattern, pattern.name)]
-    fixed = pattern
-    while glob.has_magic(str(fixed)):
-        fixed = fixed.parent
-    if fixed == pattern:
-        if pattern.is_dir():
-            raise SourceError(
-                f"{request.name}: {pattern} is a folder; name a file, or a pattern such as {pattern}/*.csv"
-            )
-        found: list[Path] = []
-    else:
-        found = sorted(path for path in map(Path, glob.glob(str(pattern), recursive=True)) if path.is_file())  # noqa: PTH207
-    if not found and origin.on_missing == "error":
-        what = f"file {pattern} does not exist" if fixed == pattern else f"no file matches {pattern}"
-        near = sorted(path.name for path in fixed.parent.iterdir())[:5] if fixed.parent.is_dir() else []
-        seen = f"; its folder holds {', '.join(near)}" if near and fixed == pattern else ""
-        raise SourceError(
-            f"{request.name}: {what}{seen}. Deliver it, or correct streams.{request.stream}.from.path in "
-            f"{request.source.path} (on_missing: skip where it may be absent)"
-        )
-    return [(path, path.relative_to(fixed).as_posix()) for path in found]
+def _batches(
+    request: ReadRequest, origin: FilesOrigin, storage: Storage, found: Sequence[Listed], delivery: Delivery
+) -> Iterator[Batch]:
+    known = _Known(request)
+    deletions = Replaced(request) if request.config.deletes.strategy == "replaced_file" else None
+    fresh = _fresh(request, origin, storage, found, known)
+    for kind, files in itertools.groupby(fresh, key=lambda file: origin.format_of(file[0])):
+        for batch in _format_batches(request, origin, str(kind), files, delivery, known):
+            if deletions is not None:
+                deletions.note(batch.rows)
+            yield batch
+    if deletions is not None:
+        yield from deletions.batches(delivery.files)
+    delivery.is_nothing_new = not delivery.files
 
 
-def _stamp(request: ReadRequest, path: Path, name: str) -> FileStamp:
+def _format_batches(  # noqa: PLR0917
+    request: ReadRequest,
+    origin: FilesOrigin,
+    kind: str,
+    files: Iterator[tuple[SourceFile, FileStamp]],
+    delivery: Delivery,
+    known: _Known,
+) -> Iterator[Batch]:
+    if kind == "jsonl":
+        yield from _json_batches(request, origin, files, delivery)
+        return
+    for file, stamp in files:
+        if kind == "lines":
+            yield from _line_batches(request, origin, file, stamp, delivery, known)
+        else:
+            yield from _file_batches(request, origin, file, stamp, delivery)
+
+
+def _fresh(
+    request: ReadRequest, origin: FilesOrigin, storage: Storage, found: Sequence[Listed], known: _Known
+) -> Iterator[tuple[SourceFile, FileStamp]]:
+    """Files that were not landed as they are; each can be read until the next one is asked for."""
+    for item in found:
+        if known.version_of(item.name) == item.version is not None:
+            continue
+        with storage.fetch(item) as path:
+            for file in _files_in(request, origin, SourceFile(item.name, item.location, path)):
+                stamp = _stamp(request, file, item.version)
+                # What is new in a log is told by its lines.
+                if origin.format_of(file) == "lines" or not known.holds(stamp):
+                    yield file, stamp
+
+
+def _files_in(request: ReadRequest, origin: FilesOrigin, file: SourceFile) -> list[SourceFile]:
+    """The file itself, or those inside of an archive of several."""
+    if origin.compression not in {"auto", "zip"} or origin.format in {"xlsx", "parquet"}:
+        return [file]
+    if origin.format is None and file.suffixes[-1:] and file.suffixes[-1] in {".xlsx", ".xlsm", ".xlsb"}:
+        return [file]
+    with suppress(OSError, zipfile.BadZipFile), file.open() as raw:
+        if _MAGIC.get(raw.read(4)) == "zip":
+            with zipfile.ZipFile(raw) as archive:
+                members = _members(archive)
+            if not members:
+                raise SourceError(
+                    f"{request.name}: file {file} holds 0 files () where one is expected; deliver it again"
+                )
+            if len(members) == 1 and origin.format_of(file):
+                return [file]
+            inside = [SourceFile(f"{file.name}/{name}", file.location, file.local, name) for name in members]
+            inside = [inner for inner in inside if without([Listed(inner.name, "")], origin.excluded)]
+            if unread := [str(inner.member) for inner in inside if origin.format_of(inner) is None]:
+                raise SourceError(
+                    f"{request.name}: file {file} holds {', '.join(unread[:5])}, whose ending names no format; say "
+                    f"format or exclude in streams.{request.stream}.from of {request.source.path}"
+                )
+            return inside
+    return [file]
+
+
+def _members(archive: zipfile.ZipFile) -> list[str]:
+    """Files in an archive, without what macOS adds to it."""
+    return [
+        info.filename
+        for info in archive.infolist()
+        if not info.is_dir() and not info.filename.startswith("__MACOSX/") and not info.filename.endswith(".DS_Store")
+    ]
+
+
+def _stamp(request: ReadRequest, file: SourceFile, version: str | None = None) -> FileStamp:
     try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-            return FileStamp(path=name, size=file.tell(), sha256=digest)
+        with file.open() as raw:
+            digest = hashlib.file_digest(raw, "sha256")
+            size = raw.tell()
     except OSError as error:
-        raise SourceError(f"{request.name}: file {path} cannot be read ({error}); look at its permissions") from error
+        raise SourceError(f"{request.name}: file {file} cannot be read ({error}); look at its permissions") from error
+    if file.member is not None:
+        digest.update(file.member.encode())
+    return FileStamp(path=file.name, size=size, sha256=digest.hexdigest(), version=version)
+
+
+class _Known:
+    """Files that were landed as the stream is read today."""
+
+    def __init__(self, request: ReadRequest) -> None:
+        loads = [load for load in request.history if load.config_hash == request.config.config_hash]
+        self.stamps = [stamp for load in loads for stamp in load.files]
+        self._by_name = {stamp.path: stamp for stamp in self.stamps}
+        self._contents = {stamp.sha256 for stamp in self.stamps}
+
+    def version_of(self, name: str) -> str | None:
+        """The version of an object, or of an archive that held files, that was landed last under its name."""
+        if name in self._by_name:
+            return self._by_name[name].version
+        inside = [stamp.version for path, stamp in self._by_name.items() if path.startswith(f"{name}/")]
+        return inside[0] if inside and len(set(inside)) == 1 else None
+
+    def holds(self, stamp: FileStamp) -> bool:
+        """Whether this content was landed last under its name, or under another name; it is known from now on."""
+        # A name landed before is compared with its own last content: one that went back to an older content is new.
+        before = self._by_name.get(stamp.path)
+        if stamp.sha256 in self._contents if before is None else before.sha256 == stamp.sha256:
+            return True
+        self._contents.add(stamp.sha256)
+        return False
+
+    def add(self, stamp: FileStamp) -> None:
+        """Know a log."""
+        self.stamps.append(stamp)
 
 
 def read_file(request: ReadRequest, origin: FilesOrigin, path: Path) -> Iterator[Batch]:
@@ -206,65 +371,82 @@ def read_file(request: ReadRequest, origin: FilesOrigin, path: Path) -> Iterator
     Raises:
         SourceError: it cannot be read, or lacks a declared column.
     """
-    return _READERS[str(origin.format_of(path))](request, origin, path)
-
-
-def _not_landed(request: ReadRequest, stamps: Sequence[tuple[Path, FileStamp]]) -> list[tuple[Path, FileStamp]]:
-    """Files whose content is not what was landed last under their name, nor landed under another name."""
-    by_name: dict[str, str] = {}
-    known: set[str] = set()
-    for load in request.history:
-        if load.config_hash == request.config.config_hash:
-            by_name.update({stamp.path: stamp.sha256 for stamp in load.files})
-            known |= {stamp.sha256 for stamp in load.files}
-    fresh = []
-    for path, stamp in stamps:
-        # A name landed before is compared with its own last content: one that went back to an older content is new.
-        landed = by_name[stamp.path] == stamp.sha256 if stamp.path in by_name else stamp.sha256 in known
-        if not landed:
-            fresh.append((path, stamp))
-            known.add(stamp.sha256)
-    return fresh
-
-
-def _batches(
-    request: ReadRequest, origin: FilesOrigin, fresh: Sequence[tuple[Path, FileStamp]], delivery: Delivery
-) -> Iterator[Batch]:
-    for is_json, files in itertools.groupby(fresh, key=lambda file: origin.format_of(file[0]) == "jsonl"):
-        if is_json:
-            yield from _json_batches(request, origin, list(files), delivery)
-        else:
-            for path, stamp in files:
-                yield from _file_batches(request, origin, path, stamp, delivery)
+    file = SourceFile.of(path)
+    return _READERS[str(origin.format_of(file))](request, origin, file)
 
 
 def _file_batches(
-    request: ReadRequest, origin: FilesOrigin, path: Path, stamp: FileStamp, delivery: Delivery
+    request: ReadRequest, origin: FilesOrigin, file: SourceFile, stamp: FileStamp, delivery: Delivery
 ) -> Iterator[Batch]:
     rows = 0
-    for batch in _READERS[str(origin.format_of(path))](request, origin, path):
+    for batch in _READERS[str(origin.format_of(file))](request, origin, file):
         rows += batch.rows.height + (0 if batch.rejects is None else batch.rejects.height)
         yield Batch(
             batch.rows.with_columns(pl.lit(stamp.path).alias("_file")),
             None if batch.rejects is None else batch.rejects.with_columns(pl.lit(stamp.path).alias("_file")),
         )
-    _require_unchanged(request, path, stamp)
-    delivery.files.append(FileStamp(stamp.path, stamp.size, stamp.sha256, rows))
+    _require_unchanged(request, file, stamp)
+    delivery.files.append(replace(stamp, rows=rows))
 
 
-def _require_unchanged(request: ReadRequest, path: Path, stamp: FileStamp) -> None:
-    if _stamp(request, path, stamp.path) != stamp:
+def _line_batches(  # noqa: PLR0917
+    request: ReadRequest,
+    origin: FilesOrigin,
+    file: SourceFile,
+    stamp: FileStamp,
+    delivery: Delivery,
+    known: _Known,
+) -> Iterator[Batch]:
+    """The lines of a log that no load has brought."""
+    with ExitStack() as stack:
+        try:
+            raw = stack.enter_context(file.open())
+        except OSError as error:
+            raise SourceError(f"{request.name}: file {file} cannot be read ({error})") from error
+
+        @contextmanager
+        def opened() -> Iterator[BinaryIO]:
+            raw.seek(0)
+            with _faults(request, file), _decompressed(request, origin, file, raw) as text:
+                yield text
+
+        is_written = file.local.stat().st_mtime > time.time() - QUIET_SECONDS and not is_remote(file.location)
+        log = new_lines(opened, stamp, known.stamps, may_grow=is_written)
+        if log is None:
+            return
+        with opened() as text:
+            pattern = origin.pattern or ACCESS_LOG
+            source = _Utf8Source(
+                Limited(text, log.begin, log.end), origin.encoding, _no_text(request, origin, file), ""
+            )
+            first, rows = log.lines, 0
+            while chunk := source.read_lines(_LINES):
+                lines = chunk.decode("utf-8").removesuffix("\n").split("\n")
+                batch = lines_as_rows(lines, pattern, first, is_access_log=origin.profile == "access_log")
+                first += len(lines)
+                rows += len(lines)
+                name = pl.lit(log.name).alias("_file")
+                require_columns(request, batch.rows.columns, f"file {file}")
+                rejects = None if batch.rejects is None else batch.rejects.with_columns(name)
+                yield Batch(batch.rows.with_columns(name), rejects)
+    landed = replace(stamp, size=log.end, sha256=log.sha256, rows=rows, log=log.name, lines=first)
+    known.add(landed)
+    delivery.files.append(landed)
+
+
+def _require_unchanged(request: ReadRequest, file: SourceFile, stamp: FileStamp) -> None:
+    if _stamp(request, file, stamp.version) != stamp:
         raise SourceError(
-            f"{request.name}: file {path} changed while it was read; deliver files by rename, then try again",
+            f"{request.name}: file {file} changed while it was read; deliver files by rename, then try again",
             transient=True,
         )
 
 
-def _read_csv(request: ReadRequest, origin: FilesOrigin, path: Path) -> Iterator[Batch]:
-    with _open(request, origin, path) as source:
+def _read_csv(request: ReadRequest, origin: FilesOrigin, file: SourceFile) -> Iterator[Batch]:
+    with _open(request, origin, file) as source:
         for _ in range(origin.skip_rows):
             source.readline()
-        names = _csv_names(request, origin, path, source)
+        names = _csv_names(request, origin, file, source)
         if names is None:
             return
         if len(names) == 1 and (other := next((sign for sign in ",;\t|" if sign in names[0]), None)):
@@ -272,16 +454,16 @@ def _read_csv(request: ReadRequest, origin: FilesOrigin, path: Path) -> Iterator
         else:
             hint = ""
         try:
-            require_columns(request, names, f"file {path}")
+            require_columns(request, names, f"file {file}")
         except SourceError as error:
             raise SourceError(f"{error}{hint}") from None
         empty = pl.DataFrame(schema=dict.fromkeys(names, pl.String))
         yield Batch(empty)
-        yield from _csv_rows(request, origin, path, source, names)
+        yield from _csv_rows(request, origin, file, source, names)
 
 
 def _csv_rows(
-    request: ReadRequest, origin: FilesOrigin, path: Path, source: _Utf8Source, names: list[str]
+    request: ReadRequest, origin: FilesOrigin, file: SourceFile, source: _Utf8Source, names: list[str]
 ) -> Iterator[Batch]:
     bad: list[tuple[int, str, str]] = []
 
@@ -323,19 +505,19 @@ def _csv_rows(
             return
         if "straddling" in str(error):
             raise SourceError(
-                f"{request.name}, file {path}, after record {record - 1}: a record is longer than {_BLOCK >> 20} MB; "
+                f"{request.name}, file {file}, after record {record - 1}: a record is longer than {_BLOCK >> 20} MB; "
                 "most "
                 "likely a quote is opened and never closed. Correct the file, or set quote: '' where fields are not "
                 "quoted"
             ) from error
         if "Empty CSV file" not in str(error):
             raise SourceError(
-                f"{request.name}, file {path}, near record {record}: {error}; correct the file"
+                f"{request.name}, file {file}, near record {record}: {error}; correct the file"
             ) from error
     if bad:
         yield Batch(pl.DataFrame(schema=dict.fromkeys(names, pl.String)), _rejects(bad))
     if origin.quote and (source.quotes - start) % 2:
-        _require_closed_quotes(request, origin, path)
+        _require_closed_quotes(request, origin, file)
 
 
 def _numbers(height: int, first: int, skipped: set[int]) -> tuple[pl.Series, int]:
@@ -354,10 +536,10 @@ def _rejects(bad: Sequence[tuple[int, str, str]]) -> pl.DataFrame | None:
     return frame.select(pl.lit(None, pl.String).alias("_file"), *list(REJECT_SCHEMA)[1:])
 
 
-def _require_closed_quotes(request: ReadRequest, origin: FilesOrigin, path: Path) -> None:
+def _require_closed_quotes(request: ReadRequest, origin: FilesOrigin, file: SourceFile) -> None:
     """An odd number of quotes may be a stray one inside a field; only one that runs to the end lost rows."""
     limit = csv.field_size_limit(1 << 30)
-    with _open(request, origin, path) as source:
+    with _open(request, origin, file) as source:
         buffered = io.BufferedReader(source, _CHUNK)
         lines = iter(lambda: buffered.readline().decode("utf-8"), "")
         reader = csv.reader(lines, delimiter=origin.delimiter, quotechar=origin.quote, strict=True)
@@ -368,7 +550,7 @@ def _require_closed_quotes(request: ReadRequest, origin: FilesOrigin, path: Path
         except csv.Error as error:
             if "unexpected end of data" in str(error):
                 raise SourceError(
-                    f"{request.name}, file {path}: a quote opened in record {record + 1} (line {reader.line_num} is "
+                    f"{request.name}, file {file}: a quote opened in record {record + 1} (line {reader.line_num} is "
                     "the "
                     "end of the file) is never closed, so the records after it were swallowed; correct the file, or "
                     "set "
@@ -378,19 +560,19 @@ def _require_closed_quotes(request: ReadRequest, origin: FilesOrigin, path: Path
             csv.field_size_limit(limit)
 
 
-def _csv_names(request: ReadRequest, origin: FilesOrigin, path: Path, source: _Utf8Source) -> list[str] | None:
+def _csv_names(request: ReadRequest, origin: FilesOrigin, file: SourceFile, source: _Utf8Source) -> list[str] | None:
     """Column names, the header consumed; None where the file is empty."""
     if origin.columns is not None:
         return list(origin.columns)
     wanted = {"qualtrics": 2, "surveymonkey": 2}.get(origin.profile or "", origin.header_rows)
-    rows = [row for _ in range(wanted) if (row := _header_row(request, origin, path, source)) is not None]
+    rows = [row for _ in range(wanted) if (row := _header_row(request, origin, file, source)) is not None]
     if not rows:
         return None
     if len(rows) < wanted:
-        raise SourceError(f"{request.name}, file {path}: {wanted} header rows were expected, {len(rows)} are there")
+        raise SourceError(f"{request.name}, file {file}: {wanted} header rows were expected, {len(rows)} are there")
     if origin.profile == "qualtrics":
         before = source.mark()
-        third = _header_row(request, origin, path, source)
+        third = _header_row(request, origin, file, source)
         if third is not None and is_import_id_row(third) and len(third) == len(rows[0]):
             source.reset(None)
             return qualtrics_names([*rows, third])
@@ -401,27 +583,28 @@ def _csv_names(request: ReadRequest, origin: FilesOrigin, path: Path, source: _U
     return unique_names(rows[0]) if len(rows) == 1 else joined_names(rows)
 
 
-def _header_row(request: ReadRequest, origin: FilesOrigin, path: Path, source: _Utf8Source) -> list[str] | None:
+def _header_row(request: ReadRequest, origin: FilesOrigin, file: SourceFile, source: _Utf8Source) -> list[str] | None:
     lines = iter(lambda: source.readline().decode("utf-8"), "")
     quoting: dict[str, Any] = {"quotechar": origin.quote} if origin.quote else {"quoting": csv.QUOTE_NONE}
     try:
         row = next((row for row in csv.reader(lines, delimiter=origin.delimiter, **quoting) if row), None)
     except csv.Error as error:
         raise SourceError(
-            f"{request.name}, file {path}: the header cannot be read ({error}); look at delimiter, quote and line ends"
+            f"{request.name}, file {file}: the header cannot be read ({error}); look at delimiter, quote and line ends"
         ) from error
     if row and any("\0" in cell for cell in row):
-        raise SourceError(f"{request.name}, file {path}: the header holds NUL bytes; it looks like encoding: utf-16")
+        raise SourceError(f"{request.name}, file {file}: the header holds NUL bytes; it looks like encoding: utf-16")
     return row
 
 
 def _json_batches(
-    request: ReadRequest, origin: FilesOrigin, files: Sequence[tuple[Path, FileStamp]], delivery: Delivery
+    request: ReadRequest, origin: FilesOrigin, files: Iterator[tuple[SourceFile, FileStamp]], delivery: Delivery
 ) -> Iterator[Batch]:
     """Many small files are parsed together: a daily export of years is hundreds of them."""
     connection = _duckdb(request)
     counts: Counter[str] = Counter()
     keys: dict[str, set[str]] = defaultdict(set)
+    read: list[tuple[SourceFile, FileStamp]] = []
 
     def parsed(pending: Sequence[pl.DataFrame]) -> Batch:
         lines = pl.concat(pending).with_row_index("_at")
@@ -436,28 +619,29 @@ def _json_batches(
     try:
         pending: list[pl.DataFrame] = []
         size = 0
-        for path, stamp in files:
-            for lines in _json_lines(request, origin, path):
+        for file, stamp in files:
+            read.append((file, stamp))
+            for lines in _json_lines(request, origin, file):
                 pending.append(lines.with_columns(pl.lit(stamp.path).alias("_file")))
                 size += int(lines["line"].str.len_bytes().sum())
                 if size >= _LINES:
                     yield parsed(pending)
                     pending, size = [], 0
-            _require_unchanged(request, path, stamp)
+            _require_unchanged(request, file, stamp)
         if pending:
             yield parsed(pending)
     finally:
         connection.close()
-    for path, stamp in files:
+    for file, stamp in read:
         if keys[stamp.path]:
-            _require_fields(request, origin, path, unique_names(sorted(keys[stamp.path])))
-        delivery.files.append(FileStamp(stamp.path, stamp.size, stamp.sha256, counts[stamp.path]))
+            _require_fields(request, origin, file, unique_names(sorted(keys[stamp.path])))
+        delivery.files.append(replace(stamp, rows=counts[stamp.path]))
 
 
-def _json_lines(request: ReadRequest, origin: FilesOrigin, path: Path) -> Iterator[pl.DataFrame]:
+def _json_lines(request: ReadRequest, origin: FilesOrigin, file: SourceFile) -> Iterator[pl.DataFrame]:
     """Lines that are not blank, as ``line``, with their numbers from 1 as ``_row``."""
     line_number = 0
-    with _open(request, origin, path) as source:
+    with _open(request, origin, file) as source:
         while chunk := source.read_lines(_LINES):
             lines = pl.DataFrame({"line": chunk.decode("utf-8").split("\n")}, schema={"line": pl.String})
             if chunk.endswith(b"\n"):
@@ -513,21 +697,21 @@ def _json_rows(
     return _finished(connection, origin, rows, lines["_row"], texts=lines["line"], rejects=rejects), found
 
 
-def _read_parquet(request: ReadRequest, origin: FilesOrigin, path: Path) -> Iterator[Batch]:
+def _read_parquet(request: ReadRequest, origin: FilesOrigin, file: SourceFile) -> Iterator[Batch]:
     connection = _duckdb(request)
     try:
-        with pq.ParquetFile(path) as file:
-            columns = unique_names(file.schema_arrow.names)
+        with pq.ParquetFile(file.local) as table_file:
+            columns = unique_names(table_file.schema_arrow.names)
             casts = ", ".join(
                 f"{'to_json' if pa.types.is_nested(kind) else ''}({_quoted(f'c{i}')})::VARCHAR AS {_quoted(f'c{i}')}"
-                for i, kind in enumerate(file.schema_arrow.types)
+                for i, kind in enumerate(table_file.schema_arrow.types)
             )
             if not origin.profile:
-                _require_fields(request, origin, path, columns)
+                _require_fields(request, origin, file, columns)
                 yield Batch(pl.DataFrame(schema=dict.fromkeys(columns, pl.String)))
             seen: dict[str, None] = {}
             record = 0
-            for found in file.iter_batches(batch_size=_PARQUET_ROWS):
+            for found in table_file.iter_batches(batch_size=_PARQUET_ROWS):
                 table = pa.Table.from_batches([found]).rename_columns([f"c{i}" for i in range(len(columns))])
                 connection.register("_rows", table)
                 rows = _fetch(connection, f"SELECT {casts} FROM _rows").rename(
@@ -539,15 +723,30 @@ def _read_parquet(request: ReadRequest, origin: FilesOrigin, path: Path) -> Iter
                 seen.update(dict.fromkeys(name for name in batch.rows.columns if name != "_row"))
                 yield batch
             if origin.profile and record:
-                _require_fields(request, origin, path, list(seen))
+                _require_fields(request, origin, file, list(seen))
     except (pa.ArrowInvalid, pa.ArrowException, OSError) as error:
         raise SourceError(
-            f"{request.name}: file {path} is truncated or no Parquet ({error}); deliver it again, by rename, so that "
+            f"{request.name}: file {file} is truncated or no Parquet ({error}); deliver it again, by rename, so that "
             "it "
             "is never seen half written"
         ) from error
     finally:
         connection.close()
+
+
+def _read_sheet(request: ReadRequest, origin: FilesOrigin, file: SourceFile) -> Iterator[Batch]:
+    header, rows, numbers = sheet_cells(request.name, origin, file)
+    if origin.columns is not None:
+        names = list(origin.columns)
+        if len(names) != rows.width:
+            raise SourceError(f"{request.name}, file {file}: {len(names)} columns are declared, {rows.width} are there")
+    else:
+        names = unique_names(header[0]) if len(header) == 1 else joined_names(header)
+    require_columns(request, names, f"file {file}")
+    rows.columns = names
+    if origin.null_tokens:
+        rows = rows.with_columns(pl.when(pl.all().is_in(origin.null_tokens)).then(None).otherwise(pl.all()).name.keep())
+    yield Batch(rows.with_columns(numbers))
 
 
 def _finished(
@@ -579,14 +778,14 @@ def _finished(
     return Batch(rows.with_columns(numbers.alias("_row")), rejects)
 
 
-def _require_fields(request: ReadRequest, origin: FilesOrigin, path: Path, columns: Sequence[str]) -> None:
+def _require_fields(request: ReadRequest, origin: FilesOrigin, file: SourceFile, columns: Sequence[str]) -> None:
     if origin.profile != "ga4_bigquery":
-        require_columns(request, columns, f"file {path}")
+        require_columns(request, columns, f"file {file}")
         return
     absent = [name for name in request.config.declared_columns() if name not in columns or name in GA4_KEYED]
     if faults := [fault for name in absent if (fault := ga4_missing(name, columns))]:
         raise SourceError(
-            f"{request.name}, file {path}: {'; '.join(faults)}. Nothing was loaded. A GA4 export always has "
+            f"{request.name}, file {file}: {'; '.join(faults)}. Nothing was loaded. A GA4 export always has "
             f"{', '.join(GA4_ALWAYS)}; correct the mapping in {request.source.path} or the export"
         )
 
@@ -594,7 +793,7 @@ def _require_fields(request: ReadRequest, origin: FilesOrigin, path: Path, colum
 class _Utf8Source(io.RawIOBase):
     """A stream of UTF-8 bytes from one of any encoding, checked on the way, without byte order mark."""
 
-    def __init__(self, raw: BinaryIO, encoding: str, fail: Any, quote: str) -> None:
+    def __init__(self, raw: BinaryIO | Limited, encoding: str, fail: Any, quote: str) -> None:
         self._raw = raw
         self._passes = encoding == "utf-8"
         self._decoder = codecs.getincrementaldecoder(encoding)("strict")
@@ -689,68 +888,73 @@ class _Utf8Source(io.RawIOBase):
 
 
 @contextmanager
-def _open(request: ReadRequest, origin: FilesOrigin, path: Path) -> Iterator[_Utf8Source]:
+def _open(request: ReadRequest, origin: FilesOrigin, file: SourceFile) -> Iterator[_Utf8Source]:
     """The file's text as UTF-8, decompressed; faults of the bytes become errors that name the file."""
+    with _faults(request, file), file.open() as raw, _decompressed(request, origin, file, raw) as text:
+        yield _Utf8Source(text, origin.encoding, _no_text(request, origin, file), origin.quote)
+
+
+def _no_text(request: ReadRequest, origin: FilesOrigin, file: SourceFile) -> Callable[[UnicodeDecodeError, int], None]:
+    """What says that bytes are not of the encoding."""
 
     def fail(error: UnicodeDecodeError, offset: int) -> None:
         around = error.object[max(0, error.start - 400) : error.start + 400]
         fitting = [name for name in _TRIED_ENCODINGS if name != origin.encoding and _decodes(around, name)]
         raise SourceError(
-            f"{request.name}, file {path}: byte {offset} (0x{error.object[error.start]:02x}) is no "
+            f"{request.name}, file {file}: byte {offset} (0x{error.object[error.start]:02x}) is no "
             f"{origin.encoding}; set "
             f"streams.{request.stream}.from.encoding in {request.source.path} (what fits here: {', '.join(fitting)})"
         ) from error
 
-    try:
-        with path.open("rb") as file, _decompressed(request, origin, path, file) as raw:
-            yield _Utf8Source(raw, origin.encoding, fail, origin.quote)
-    except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile, pa.ArrowInvalid) as error:
-        raise SourceError(
-            f"{request.name}: file {path} is truncated or damaged ({error}); deliver it again, by rename, so that it "
-            "is "
-            "never seen half written"
-        ) from error
-    except OSError as error:
-        raise SourceError(f"{request.name}: file {path} cannot be read ({error})") from error
+    return fail
 
 
 @contextmanager
-def _decompressed(request: ReadRequest, origin: FilesOrigin, path: Path, file: BinaryIO) -> Iterator[BinaryIO]:
-    start = file.read(4)
-    file.seek(0)
+def _faults(request: ReadRequest, file: SourceFile) -> Iterator[None]:
+    """Faults of a file's bytes as errors that name it."""
+    try:
+        yield
+    except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile, pa.ArrowInvalid) as error:
+        raise SourceError(
+            f"{request.name}: file {file} is truncated or damaged ({error}); deliver it again, by rename, so that it "
+            "is never seen half written"
+        ) from error
+    except OSError as error:
+        raise SourceError(f"{request.name}: file {file} cannot be read ({error})") from error
+
+
+@contextmanager
+def _decompressed(request: ReadRequest, origin: FilesOrigin, file: SourceFile, raw: BinaryIO) -> Iterator[BinaryIO]:
+    start = raw.read(4)
+    raw.seek(0)
     found = next((name for magic, name in _MAGIC.items() if start.startswith(magic)), "none")
     kind = found if origin.compression == "auto" else origin.compression
-    named = _COMPRESSED_ENDINGS.get(path.suffix.lower(), "none") if origin.compression == "auto" else kind
+    ending = PurePosixPath(file.location).suffix.lower()
+    named = _COMPRESSED_ENDINGS.get(ending, "none") if origin.compression == "auto" else kind
     if named not in {"none", found}:
         raise SourceError(
-            f"{request.name}: file {path} is named or declared {named} but its content is not; deliver it again, or "
-            "set "
-            "compression: none"
+            f"{request.name}: file {file} is named or declared {named} but its content is not; deliver it again, or "
+            "set compression: none"
         )
     match kind:
         case "gz":
-            with gzip.open(file) as raw:
-                yield raw  # type: ignore[misc]
+            with gzip.open(raw) as text:
+                yield text  # type: ignore[misc]
         case "zst":
-            with pa.CompressedInputStream(file, "zstd") as raw:
-                yield raw
+            with pa.CompressedInputStream(raw, "zstd") as text:
+                yield text
         case "zip":
-            with zipfile.ZipFile(file) as archive:
-                members = [
-                    info.filename
-                    for info in archive.infolist()
-                    if not info.is_dir() and not info.filename.startswith("__MACOSX/")
-                ]
+            with zipfile.ZipFile(raw) as archive:
+                members = [file.member] if file.member else _members(archive)
                 if len(members) != 1:
                     raise SourceError(
-                        f"{request.name}: file {path} holds {len(members)} files ({', '.join(members[:5])}) where "
-                        "one is "
-                        "expected; unpack it and read the files by a pattern"
+                        f"{request.name}: file {file} holds {len(members)} files ({', '.join(members[:5])}) where "
+                        "one is expected"
                     )
-                with archive.open(members[0]) as raw:
-                    yield raw  # type: ignore[misc]
+                with archive.open(members[0]) as text:
+                    yield text  # type: ignore[misc]
         case _:
-            yield file
+            yield raw
 
 
 def _decodes(data: bytes, encoding: str) -> bool:
@@ -789,14 +993,14 @@ def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-_READERS = {"csv": _read_csv, "parquet": _read_parquet}
+_READERS = {"csv": _read_csv, "parquet": _read_parquet, "xlsx": _read_sheet}
 
 KIND = SourceKind(
     name="files",
-    connection=None,
+    connection=FilesConnection,
     origin=FilesOrigin,
     read=read,
-    deletes=("none", "soft_flag", "tombstone"),
+    deletes=("none", "soft_flag", "tombstone", "replaced_file"),
     has_cursor=False,
     has_position=True,
 )

@@ -65,12 +65,25 @@ class Part:
 
 @dataclass(frozen=True)
 class FileStamp:
-    """One source file as it was read: name below the pattern's fixed folder, bytes and content hash."""
+    """One source file as it was read.
+
+    Attributes:
+        path: Name below the pattern's fixed folder.
+        size: Bytes; of a log those of its text.
+        sha256: Hash of these bytes.
+        rows: Rows that this load read of it.
+        version: What object storage tells of its content.
+        log: Of a log what its rows are filed under, whatever it is called by now.
+        lines: Of a log the lines read so far.
+    """
 
     path: str
     size: int
     sha256: str
     rows: int = 0
+    version: str | None = None
+    log: str | None = None
+    lines: int = 0
 
 
 @dataclass(frozen=True)
