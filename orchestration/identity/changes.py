@@ -32,14 +32,18 @@ def changes(before: pl.DataFrame, after: pl.DataFrame, run_id: str, now: datetim
         Rows of ``person_change``.
     """
     key = list(NODE)
-    both = before.select(*key, from_person_id="person_id").join(
+    # Of a person whose records all stayed, nothing has to be said.
+    gone = before.join(after, on=[*key, "person_id"], how="anti")
+    moved = gone.select(*key, from_person_id="person_id").join(
         after.select(*key, to_person_id="person_id"), on=key, how="left"
     )
-    kept = both.drop_nulls("to_person_id")
-    ways = kept.group_by("from_person_id").agg(ways=pl.col("to_person_id").n_unique())
-    origins = kept.group_by("to_person_id").agg(origins=pl.col("from_person_id").n_unique())
+    left = before.join(moved, left_on="person_id", right_on="from_person_id", how="semi")
+    joined = after.join(moved, left_on="person_id", right_on="to_person_id", how="semi")
+    ways = left.join(after, on=key).group_by(from_person_id="person_id").agg(ways=pl.col("person_id_right").n_unique())
+    origins = (
+        joined.join(before, on=key).group_by(to_person_id="person_id").agg(origins=pl.col("person_id_right").n_unique())
+    )
     is_merge = (pl.col("ways") == 1) & (pl.col("origins") > 1)
-    moved = both.filter(pl.col("from_person_id").ne_missing(pl.col("to_person_id")))
     kind = (
         pl.when(pl.col("to_person_id").is_null())
         .then(pl.lit(REMOVED))

@@ -32,14 +32,14 @@ VISITOR, LOGIN = "visitor", "login"
 NODE = ("record_table", "source", "source_id")
 INPUTS = (*RECORD_TABLES, "web_event")
 
-_NODE_SCHEMA = dict.fromkeys(NODE, pl.String())
+_NUMBER: dict[str, pl.DataType] = {"node": pl.UInt32()}
 NODES_SCHEMA: dict[str, pl.DataType] = {
-    **_NODE_SCHEMA,
+    **_NUMBER,
+    **dict.fromkeys(NODE, pl.String()),
     "first_extracted_at": TIMESTAMP_TYPE,
     "is_deleted": pl.Boolean(),
 }
-EVIDENCE_SCHEMA: dict[str, pl.DataType] = {**_NODE_SCHEMA, "rule": pl.String(), "value": pl.String()}
-PROFILE_SCHEMA: dict[str, pl.DataType] = {**_NODE_SCHEMA, "name": pl.String(), "birth_date": pl.Date()}
+PROFILE_SCHEMA: dict[str, pl.DataType] = {**_NUMBER, "name": pl.String(), "birth_date": pl.Date()}
 
 _SEPARATOR = "\x1f"
 _ANY_SOURCE = "*"
@@ -49,9 +49,11 @@ _ANY_SOURCE = "*"
 class Collected:
     """What the clean layer says of people.
 
+    Records are numbered, and so are values (by a category): numbers are several times cheaper to compare than texts.
+
     Attributes:
-        nodes: One row a record (``NODES_SCHEMA``).
-        evidence: One row a value of a rule on a record (``EVIDENCE_SCHEMA``), values as they are.
+        nodes: One row a record (``NODES_SCHEMA``), in the order of its key; ``node`` is its position.
+        evidence: One row a value of a rule on a record: ``node``, ``rule``, and ``value`` as it is, as a categorical.
         profiles: Name and date of birth of customer records (``PROFILE_SCHEMA``).
     """
 
@@ -68,30 +70,35 @@ def collect(tables: Mapping[str, pl.LazyFrame]) -> Collected:
             deleted rows: they still say that other records are one person, and keep the person's id.
     """
     frames = {name: tables[name] if name in tables else pl.LazyFrame(schema=CONTRACTS[name].schema) for name in INPUTS}
-    customer = _customers(frames["customer"])
     web = _web(frames["web_event"])
-    records = {name: _records(name, frames[name]) for name in RECORD_TABLES[1:]}
-    nodes = [customer.select(*_node("customer"), *_age())]
-    nodes += [rows.select(*_node(name), *_age()) for name, rows in records.items()]
-    visitors, logins = web.drop_nulls("anonymous_id"), web.drop_nulls("user_id")
-    nodes.append(_web_nodes(visitors, VISITOR, "anonymous_id"))
-    nodes.append(_web_nodes(logins, LOGIN, "user_id"))
-
-    evidence = [*_contact_values("customer", customer)]
-    for name, rows in records.items():
-        evidence += _contact_values(name, rows)
-    evidence += _references(customer, records)
-    evidence += _parents(customer, records)
-    evidence += _logins(customer, logins)
-    evidence += _cookies(customer, visitors)
-    profiles = customer.select(*_node("customer"), name="full_name", birth_date="birth_date")
+    numbered = _numbered(
+        {
+            "customer": _customers(frames["customer"]),
+            **{name: _records(name, frames[name]) for name in RECORD_TABLES[1:]},
+            VISITOR: _web_nodes(web, "anonymous_id"),
+            LOGIN: _web_nodes(web, "user_id"),
+        }
+    )
+    customer, visitors, logins = numbered["customer"], numbered[VISITOR], numbered[LOGIN]
+    records = {name: numbered[name] for name in RECORD_TABLES[1:]}
+    seen_together = web.drop_nulls(["anonymous_id", "user_id"])
+    found = [*_contact_values(customer)]
+    for rows in records.values():
+        found += _contact_values(rows)
+    found += _references(customer, records)
+    found += _parents(customer, records)
+    found += _logins(customer, logins)
+    found += _cookies(customer, visitors, logins, seen_together)
+    nodes = [rows.select(pl.lit(name).alias("record_table"), *_NODE_COLUMNS) for name, rows in numbered.items()]
+    profiles = customer.select("node", name="full_name", birth_date="birth_date")
     return Collected(
         pl.concat(nodes).select(NODES_SCHEMA.keys()),
-        pl.concat(evidence).select(EVIDENCE_SCHEMA.keys()).unique(maintain_order=False),
+        _distinct(found),
         profiles.filter(pl.col("name").is_not_null() | pl.col("birth_date").is_not_null()),
     )
 
 
+_NODE_COLUMNS = ("node", "source", "source_id", "first_extracted_at", "is_deleted")
 _CUSTOMER_COLUMNS = (
     "source",
     "source_id",
@@ -140,84 +147,83 @@ def _web(rows: pl.LazyFrame) -> pl.DataFrame:
     )
 
 
-def _node(table: str) -> list[pl.Expr]:
-    return [pl.lit(table).alias("record_table"), pl.col("source"), pl.col("source_id")]
+def _web_nodes(web: pl.DataFrame, key: str) -> pl.DataFrame:
+    found = web.drop_nulls(key).group_by("source", pl.col(key).alias("source_id"))
+    return found.agg(pl.col("first_extracted_at").min()).with_columns(is_deleted=pl.lit(False))
 
 
-def _age() -> list[pl.Expr]:
-    return [pl.col("first_extracted_at"), pl.col("is_deleted")]
+def _numbered(frames: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
+    """Each frame with the position of its rows among all, ``node``, in the order of table, source and id."""
+    numbered, first = {}, 0
+    for name in sorted(frames):
+        rows = frames[name].sort("source", "source_id")
+        numbered[name] = rows.with_columns(node=pl.int_range(first, first + rows.height, dtype=pl.UInt32))
+        first += rows.height
+    return numbered
 
 
-def _web_nodes(rows: pl.DataFrame, table: str, key: str) -> pl.DataFrame:
-    found = rows.group_by("source", pl.col(key).alias("source_id")).agg(pl.col("first_extracted_at").min())
-    return found.select(*_node(table), "first_extracted_at", pl.lit(False).alias("is_deleted"))
+def _distinct(found: list[tuple[str, pl.DataFrame]]) -> pl.DataFrame:
+    values = pl.Categorical(pl.Categories.random())
+    parts = []
+    for rule in RULES:
+        rows = pl.concat([rows for its, rows in found if its == rule])
+        rows = rows.with_columns(pl.col("value").cast(values)).unique(maintain_order=False)
+        parts.append(rows.select("node", pl.lit(rule).alias("rule"), "value"))
+    return pl.concat(parts)
 
 
 def _join(*parts: pl.Expr | str) -> pl.Expr:
     return pl.concat_str(*parts, separator=_SEPARATOR)
 
 
-def _rows(frame: pl.DataFrame, table: str, rule: str, value: pl.Expr) -> pl.DataFrame:
-    return frame.select(*_node(table), pl.lit(rule).alias("rule"), value.alias("value")).drop_nulls("value")
+def _rows(frame: pl.DataFrame, rule: str, value: pl.Expr) -> tuple[str, pl.DataFrame]:
+    return rule, frame.select("node", value.alias("value")).drop_nulls("value")
 
 
-def _contact_values(table: str, rows: pl.DataFrame) -> list[pl.DataFrame]:
-    return [_rows(rows, table, rule, pl.col(rule)) for rule in ("email", "phone")]
+def _contact_values(rows: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
+    return [_rows(rows, rule, pl.col(rule)) for rule in ("email", "phone")]
 
 
-def _references(customer: pl.DataFrame, records: Mapping[str, pl.DataFrame]) -> list[pl.DataFrame]:
+def _references(customer: pl.DataFrame, records: Mapping[str, pl.DataFrame]) -> list[tuple[str, pl.DataFrame]]:
     """Records to the customer they name, by external id where one fits, else by the record's own id."""
     external = customer.drop_nulls("external_id").select("source", "external_id").unique()
-    parts = [_rows(customer, "customer", "external_id", _join("source", "external_id"))]
+    parts = [_rows(customer, "external_id", _join("source", "external_id"))]
     named: list[pl.DataFrame] = []
-    for table, rows in records.items():
+    for rows in records.values():
         referring = rows.drop_nulls("customer_id").select(
-            "source", "source_id", "customer_id", owner=pl.coalesce("customer_source", "source")
+            "node", "customer_id", owner=pl.coalesce("customer_source", "source")
         )
         target = external.rename({"source": "owner", "external_id": "customer_id"})
         outside = referring.join(target, on=["owner", "customer_id"], how="semi")
         inside = referring.join(target, on=["owner", "customer_id"], how="anti")
-        parts.append(_rows(outside, table, "external_id", _join("owner", "customer_id")))
-        parts.append(_rows(inside, table, "customer_id", _join("owner", "customer_id")))
+        parts.append(_rows(outside, "external_id", _join("owner", "customer_id")))
+        parts.append(_rows(inside, "customer_id", _join("owner", "customer_id")))
         named.append(inside.select(source="owner", source_id="customer_id"))
     own = customer.join(pl.concat(named).unique(), on=["source", "source_id"], how="semi")
-    parts.append(_rows(own, "customer", "customer_id", _join("source", "source_id")))
+    parts.append(_rows(own, "customer_id", _join("source", "source_id")))
     return parts
 
 
-def _parents(customer: pl.DataFrame, records: Mapping[str, pl.DataFrame]) -> list[pl.DataFrame]:
+def _parents(customer: pl.DataFrame, records: Mapping[str, pl.DataFrame]) -> list[tuple[str, pl.DataFrame]]:
     """A row to the row of the same source that it belongs to. Both ends carry the parent's key as value."""
-    response, invitation, comment = records["response"], records["invitation"], records["comment"]
     claims = [
-        response.drop_nulls("invitation_id").select(
-            "source", "source_id", pl.lit("response").alias("table"), parent=pl.lit("invitation"), key="invitation_id"
-        ),
-        invitation.drop_nulls("response_id").select(
-            "source", "source_id", pl.lit("invitation").alias("table"), parent=pl.lit("response"), key="response_id"
-        ),
-        comment.drop_nulls(["parent_table", "parent_id"]).select(
-            "source", "source_id", pl.lit("comment").alias("table"), parent="parent_table", key="parent_id"
-        ),
+        records["response"].select("node", "source", parent=pl.lit("invitation"), key="invitation_id"),
+        records["invitation"].select("node", "source", parent=pl.lit("response"), key="response_id"),
+        records["comment"].select("node", "source", parent="parent_table", key="parent_id"),
     ]
     known = pl.concat(
-        [customer.select(*_node("customer")), *(rows.select(*_node(name)) for name, rows in records.items())]
+        [
+            rows.select(pl.lit(name).alias("parent"), "source", key="source_id", parent_node="node")
+            for name, rows in {"customer": customer, **records}.items()
+        ]
     )
-    found = pl.concat(claims).join(known, left_on=["parent", "source", "key"], right_on=NODE, how="semi")
+    found = pl.concat(claims).drop_nulls(["parent", "key"]).join(known, on=["parent", "source", "key"])
     value = _join("parent", "source", "key")
-    rule = pl.lit("parent").alias("rule")
-    return [
-        found.select(pl.col("table").alias("record_table"), "source", "source_id", rule, value.alias("value")),
-        found.select(
-            pl.col("parent").alias("record_table"),
-            "source",
-            pl.col("key").alias("source_id"),
-            rule,
-            value.alias("value"),
-        ).unique(),
-    ]
+    parents = found.unique("parent_node").drop("node").rename({"parent_node": "node"})
+    return [_rows(found, "parent", value), _rows(parents, "parent", value)]
 
 
-def _logins(customer: pl.DataFrame, logins: pl.DataFrame) -> list[pl.DataFrame]:
+def _logins(customer: pl.DataFrame, logins: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
     """Customers and web logins.
 
     A source that has both customers with logins and web logins keeps them to itself; elsewhere a login means the
@@ -226,30 +232,30 @@ def _logins(customer: pl.DataFrame, logins: pl.DataFrame) -> list[pl.DataFrame]:
     on_customers = customer.drop_nulls("login")
     own = set(on_customers["source"].unique()) & set(logins["source"].unique())
     space = pl.when(pl.col("source").is_in(list(own))).then(pl.col("source")).otherwise(pl.lit(_ANY_SOURCE))
-    nodes = logins.select("source", source_id="user_id").unique()
     return [
-        _rows(on_customers, "customer", "login", _join(space, "login")),
-        _rows(nodes, LOGIN, "login", _join(space, "source_id")),
+        _rows(on_customers, "login", _join(space, "login")),
+        _rows(logins, "login", _join(space, "source_id")),
     ]
 
 
-def _cookies(customer: pl.DataFrame, visitors: pl.DataFrame) -> list[pl.DataFrame]:
+def _cookies(
+    customer: pl.DataFrame, visitors: pl.DataFrame, logins: pl.DataFrame, seen_together: pl.DataFrame
+) -> list[tuple[str, pl.DataFrame]]:
     """Visitors, the logins seen on their cookies, and customers that a cookie is known to be of.
 
     A customer's cookie is looked for in the customer's own source, then in the one source that has it.
     """
-    seen = visitors.select("source", "anonymous_id").unique()
+    known = customer.drop_nulls("anonymous_id").select("node", "source", "anonymous_id")
+    seen = visitors.select("source", anonymous_id="source_id").join(known, on="anonymous_id", how="semi")
     only = seen.group_by("anonymous_id").agg(pl.col("source").first().alias("seen_in"), pl.len().alias("sources"))
     owners = (
-        customer.drop_nulls("anonymous_id")
-        .select("source", "source_id", "anonymous_id")
-        .join(seen.with_columns(is_own=pl.lit(True)), on=["source", "anonymous_id"], how="left")
+        known.join(seen.with_columns(is_own=pl.lit(True)), on=["source", "anonymous_id"], how="left")
         .join(only.filter(pl.col("sources") == 1), on="anonymous_id", how="left")
         .with_columns(space=pl.when("is_own").then("source").otherwise(pl.coalesce("seen_in", "source")))
     )
-    with_login = visitors.drop_nulls("user_id").select("source", "anonymous_id", source_id="user_id").unique()
+    with_login = seen_together.join(logins, left_on=["source", "user_id"], right_on=["source", "source_id"])
     return [
-        _rows(seen.with_columns(source_id="anonymous_id"), VISITOR, "cookie", _join("source", "anonymous_id")),
-        _rows(with_login, LOGIN, "cookie", _join("source", "anonymous_id")),
-        _rows(owners, "customer", "cookie", _join("space", "anonymous_id")),
+        _rows(visitors, "cookie", _join("source", "source_id")),
+        _rows(with_login, "cookie", _join("source", "anonymous_id")),
+        _rows(owners, "cookie", _join("space", "anonymous_id")),
     ]

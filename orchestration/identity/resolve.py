@@ -65,13 +65,12 @@ def resolve(
     hmac_key: bytes | None = None,
 ) -> Identities:
     """``resolve_identities`` on evidence that is collected already."""
-    nodes = collected.nodes.with_row_index("node")
-    evidence = collected.evidence.join(nodes.select(*NODE, "node"), on=list(NODE))
+    nodes, evidence = collected.nodes, collected.evidence
     if blocked is None:
         blocked = pl.DataFrame(schema=BLOCKED_SCHEMA)
     reason = pl.when(listed(evidence, blocked)).then(pl.lit(LISTED)).otherwise(pl.lit(None, dtype=pl.String))
     evidence = evidence.select("node", "rule", "value", block_reason=reason)
-    traits = _traits(collected, nodes, evidence)
+    traits = _traits(collected, evidence)
 
     holder = np.arange(nodes.height)
     settled: list[pl.DataFrame] = []
@@ -88,7 +87,7 @@ def resolve(
         settled.append(found.select("node", "rule", "value", pl.coalesce("block_reason", "found")))
         settled.append(judgement.agreed.with_columns(block_reason=pl.lit(None, dtype=pl.String)))
         traits = traits.join(
-            judgement.blocked.filter(pl.col("rule") == rule).select(trait="rule", text="value"),
+            judgement.blocked.filter(pl.col("rule") == rule).select(trait="rule", text=pl.col("value").cast(pl.String)),
             on=["trait", "text"],
             how="anti",
         )
@@ -99,9 +98,9 @@ def resolve(
     )
 
 
-def _traits(collected: Collected, nodes: pl.DataFrame, evidence: pl.DataFrame) -> pl.DataFrame:
+def _traits(collected: Collected, evidence: pl.DataFrame) -> pl.DataFrame:
     """What holders of a value are compared by: ``node``, ``trait``, ``text``."""
-    profiles = collected.profiles.join(nodes.select(*NODE, "node"), on=list(NODE))
+    profiles = collected.profiles
     values = evidence.filter(pl.col("rule").is_in(["email", "login"]) & pl.col("block_reason").is_null())
     return pl.concat(
         [
@@ -109,42 +108,39 @@ def _traits(collected: Collected, nodes: pl.DataFrame, evidence: pl.DataFrame) -
             profiles.select("node", trait=pl.lit("birth_date"), text=pl.col("birth_date").cast(pl.String)).drop_nulls(
                 "text"
             ),
-            values.select("node", trait="rule", text="value"),
+            values.select("node", trait="rule", text=pl.col("value").cast(pl.String)),
         ]
     )
 
 
 def _evidence_table(evidence: pl.DataFrame, nodes: pl.DataFrame, hmac_key: bytes | None) -> pl.DataFrame:
     values = evidence.select("rule", "value").unique()
-    texts = (values["rule"] + ":" + values["value"]).to_list()
+    texts = values.select(pl.concat_str("rule", pl.lit(":"), pl.col("value").cast(pl.String))).to_series().to_list()
     if hmac_key:
         hashes = [hmac.digest(hmac_key, text.encode(), "sha256").hex() for text in texts]
     else:
         hashes = [hashlib.sha256(text.encode()).hexdigest() for text in texts]
-    values = values.with_columns(value_hash=pl.Series(hashes, dtype=pl.String))
-    live = nodes.filter(~pl.col("is_deleted")).select(*NODE, "node")
-    table = (
-        evidence.join(values, on=["rule", "value"])
-        .join(live, on="node")
-        .with_columns(is_blocked=pl.col("block_reason").is_not_null())
-    )
+    # The place of a hash takes its place in sorting: the rows come out in the order of the table's key.
+    values = values.with_columns(value_hash=pl.Series(hashes, dtype=pl.String)).sort("rule", "value_hash")
+    values = values.with_row_index("place")
+    rows = evidence.join(values.select("rule", "value", "place"), on=["rule", "value"])
+    rows = rows.filter(~nodes["is_deleted"].gather(rows["node"])).sort("node", "place")
+    held, valued = nodes.select(NODE)[rows["node"]], values.select("value_hash")[rows["place"]]
+    table = pl.concat([rows, held, valued], how="horizontal")
     contract = DERIVED["identity_evidence"]
-    return table.select(contract.schema.keys())
+    return table.with_columns(is_blocked=pl.col("block_reason").is_not_null()).select(contract.schema.keys())
 
 
 def _person_table(nodes: pl.DataFrame) -> pl.DataFrame:
     rank = pl.col("record_table").replace_strict(_AGE_ORDER, np.arange(len(_AGE_ORDER)), return_dtype=pl.Int8)
-    # Most records fall out by numbers, so that few have to be sorted by text.
-    oldest = nodes.with_columns(rank=rank)
+    oldest = nodes.select("component", "node", "first_extracted_at", rank=rank)
     for name in ("first_extracted_at", "rank"):
         oldest = oldest.filter(pl.col(name) == pl.col(name).min().over("component"))
-    oldest = (
-        oldest.sort("source", "source_id")
-        .unique("component", keep="first", maintain_order=True)
-        .select("component", key=pl.concat_str(*NODE, separator="\x1f"))
-    )
-    ids = ["p_" + hashlib.sha256(key.encode()).hexdigest()[:32] for key in oldest["key"].to_list()]
+    # Nodes of one table are numbered in the order of their keys.
+    oldest = oldest.group_by("component").agg(pl.col("node").min())
+    keys = nodes.select(pl.concat_str(*NODE, separator="\x1f"))[oldest["node"]].to_series().to_list()
+    ids = ["p_" + hashlib.sha256(key.encode()).hexdigest()[:32] for key in keys]
     named = oldest.select("component", person_id=pl.Series(ids, dtype=pl.String))
     contract = DERIVED["person_record"]
-    live = nodes.filter(~pl.col("is_deleted")).join(named, on="component")
-    return live.select(contract.schema.keys()).sort(contract.key)
+    live = nodes.filter(~pl.col("is_deleted")).join(named, on="component", maintain_order="left")
+    return live.select(contract.schema.keys())

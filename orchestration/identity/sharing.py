@@ -73,18 +73,23 @@ def cluster(links: pl.DataFrame, holder: np.ndarray) -> np.ndarray:
     """Join further what equal values link.
 
     Args:
-        links: ``node`` (position) and ``value``, of one rule; only what links.
+        links: ``node`` (position) and ``value`` (categorical), of one rule; only what links.
         holder: For each node the number of the component it belongs to so far.
 
     Returns:
         For each node the number of its component.
     """
+    # A value that one record holds links nobody; most are such.
+    links = links.filter(pl.col("value").is_duplicated())
     if links.is_empty():
         return holder
-    # A number for each value is several times cheaper to compare than its text.
-    codes = links["value"].cast(pl.Categorical(pl.Categories.random())).to_physical().to_numpy()
-    left = holder[links["node"].to_numpy()]
-    return components(left, codes, int(holder.max()) + 1, int(codes.max()) + 1)[holder]
+    held, left = np.unique(holder[links["node"].to_numpy()], return_inverse=True)
+    values, right = np.unique(links["value"].to_physical().to_numpy(), return_inverse=True)
+    joined = components(left, right, len(held), len(values))
+    first = int(holder.max()) + 1
+    component = np.arange(first)
+    component[held] = first + joined
+    return component[holder]
 
 
 def listed(evidence: pl.DataFrame, blocked: pl.DataFrame) -> pl.Series:
@@ -94,17 +99,23 @@ def listed(evidence: pl.DataFrame, blocked: pl.DataFrame) -> pl.Series:
         evidence: ``rule`` and ``value``.
         blocked: ``kind`` (a rule, or ``email_local_part``) and ``value``.
     """
-    bare = pl.col("value").str.split(_SEPARATOR).list.last().str.to_lowercase()
-    values = evidence.select("rule", bare=bare).with_columns(
-        local=pl.when(pl.col("rule") == "email").then(pl.col("bare").str.split("@").list.first())
+    kinds = ["email" if kind == LOCAL_PART else kind for kind in blocked["kind"].unique()]
+    bare = pl.col("value").cast(pl.String).str.split(_SEPARATOR).list.last().str.to_lowercase()
+    values = (
+        evidence.select("rule", "value", row=pl.int_range(pl.len()))
+        .filter(pl.col("rule").is_in(kinds))
+        .select("row", "rule", bare=bare)
+        .with_columns(local=pl.when(pl.col("rule") == "email").then(pl.col("bare").str.split("@").list.first()))
     )
-    entries = blocked.select("kind", entry=pl.col("value").str.strip_chars().str.to_lowercase(), hit=True).unique()
-    whole = values.join(
-        entries, left_on=["rule", "bare"], right_on=["kind", "entry"], how="left", maintain_order="left"
-    )
-    locals_ = entries.filter(pl.col("kind") == LOCAL_PART).select("entry", hit_local="hit")
-    both = whole.join(locals_, left_on="local", right_on="entry", how="left", maintain_order="left")
-    return both.select(pl.coalesce("hit", "hit_local").fill_null(False)).to_series()
+    entries = blocked.select("kind", entry=pl.col("value").str.strip_chars().str.to_lowercase()).unique()
+    locals_ = entries.filter(pl.col("kind") == LOCAL_PART).select("entry")
+    hits = [
+        values.join(entries, left_on=["rule", "bare"], right_on=["kind", "entry"], how="semi"),
+        values.join(locals_, left_on="local", right_on="entry", how="semi"),
+    ]
+    hit = np.zeros(evidence.height, dtype=bool)
+    hit[pl.concat(hits)["row"].to_numpy()] = True
+    return pl.Series(hit)
 
 
 @dataclass(frozen=True)
@@ -130,7 +141,10 @@ def judge(evidence: pl.DataFrame, holder: np.ndarray, traits: pl.DataFrame, rule
         traits: ``node``, ``trait`` (name, birth_date, email, login) and ``text``.
         rules: How strict to be.
     """
-    nothing = Judgement(_NO_BLOCKED, evidence.clear().select("node", "rule", "value"))
+    nothing = Judgement(
+        evidence.clear().select("rule", "value", block_reason=pl.lit(None, dtype=pl.String)),
+        evidence.clear().select("node", "rule", "value"),
+    )
     if evidence.is_empty():
         return nothing
     rule = evidence.item(0, "rule")
@@ -158,9 +172,6 @@ def judge(evidence: pl.DataFrame, holder: np.ndarray, traits: pl.DataFrame, rule
         agreed = _agreed(in_conflict, pairs.join(conflicts, on="value", how="semi"), held)
     blocked = pl.concat([capped, conflicts]).select(pl.lit(rule).alias("rule"), "value", "block_reason")
     return Judgement(blocked, agreed.select("node", pl.lit(rule).alias("rule"), "value"))
-
-
-_NO_BLOCKED = pl.DataFrame(schema=dict.fromkeys(("rule", "value", "block_reason"), pl.String()))
 
 
 def _compare(rule: str, holders: pl.DataFrame, texts: pl.DataFrame) -> pl.DataFrame:
@@ -233,4 +244,4 @@ def _agreed(holders: pl.DataFrame, pairs: pl.DataFrame, held: pl.DataFrame) -> p
     sizes = members.group_by("group").agg(n=pl.col("holder").n_unique(), label=pl.col("profile").min())
     members = members.join(sizes.filter(pl.col("n") > 1), on="group").select("value", "holder", "label").unique()
     named = pl.concat_str("value", pl.lit(_AGREED), "label", separator=_SEPARATOR)
-    return held.join(members, on=["value", "holder"]).select("node", value=named)
+    return held.join(members, on=["value", "holder"]).select("node", value=named.cast(held.schema["value"]))

@@ -179,6 +179,7 @@ def test_exact_raw_emails_find_little():
         schema=[*NODE, "rule", "value"],
         orient="row",
     ).drop_nulls("value")
+    raw = raw.join(collected.nodes, on=NODE).select("node", "rule", pl.col("value").cast(pl.Categorical))
     found = resolve(Collected(collected.nodes, raw, collected.profiles), rules=SharingRules(conflicts=False))
     assert_measures(measure(labelled(found.person_record)), RAW_EMAIL_ONLY)
 
