@@ -135,9 +135,11 @@ _NOT_LIKE = _like("column_values.not_match_like_pattern", False)
 
 
 class _DuplicatedRows(MetricProvider):
-    """Rows that share their key with another, in one hash aggregation.
+    """Rows that share their key with another: none where the keys' hashes are all different, else counted.
 
-    GX's own form joins the counts back to the whole table or sorts it by a window: four to ten times dearer.
+    Numbers are several times cheaper to tell apart than texts, and keys with different hashes are different. Only
+    where two hashes are equal are the keys themselves compared, in one hash aggregation; GX's own form joins the counts
+    back to the whole table or sorts it by a window: four to ten times dearer.
     """
 
     @classmethod
@@ -147,10 +149,15 @@ class _DuplicatedRows(MetricProvider):
         table, _, _ = execution_engine.get_compute_domain(domain_kwargs, domain_type=MetricDomainTypes.TABLE)
         source: Any = table.subquery() if isinstance(table, sa.Select) else table
         keys: list[sa.ColumnClause[Any]] = [sa.column(name) for name in columns]
+        stated = [key.is_not(None) for key in keys]
+        hashes = sa.func.count(sa.func.hash(*keys).distinct())
+        suspects = sa.select(sa.func.count() - hashes).select_from(source).where(*stated)
+        if execution_engine.execute_query(suspects).scalar() == 0:
+            return 0
         groups = (
             sa.select(sa.func.count().label("n"))
             .select_from(source)
-            .where(*(key.is_not(None) for key in keys))
+            .where(*stated)
             .group_by(*keys)
             .having(sa.func.count() > 1)
             .subquery()

@@ -290,7 +290,7 @@ def _check_table(
             answers[position] = _Answer("errored", detail=f"{table} has no column {rule.column}")
             continue
         try:
-            built[position] = _expectation(rule, columns)
+            built[position] = _expectation(session, rule, columns)
         except Exception as error:
             answers[position] = _Answer("errored", detail=f"the rule cannot be built: {_message(error)}")
     if not built:
@@ -314,13 +314,13 @@ def _check_table(
     return answers
 
 
-def _expectation(rule: Rule, columns: Mapping[str, str]) -> Any:
+def _expectation(session: Session, rule: Rule, columns: Mapping[str, str]) -> Any:
     import great_expectations.expectations as gxe
 
     kwargs = dict(rule.expectation.kwargs)
     if rule.expectation.rows is not None:
         # Braces are placeholders to Great Expectations, a colon a parameter to SQLAlchemy.
-        query = _rows(rule, columns).replace("{", "{{").replace("}", "}}").replace(":", "\\:")
+        query = _rows(session, rule, columns).replace("{", "{{").replace("}", "}}").replace(":", "\\:")
         # Great Expectations warns on standard output where a query does not name its batch.
         kwargs["unexpected_rows_query"] = f"SELECT * FROM ({query}\n) AS found /* {{batch}} */"
     elif rule.minimum_share < 1:
@@ -328,19 +328,25 @@ def _expectation(rule: Rule, columns: Mapping[str, str]) -> Any:
     return getattr(gxe, rule.expectation.type)(**kwargs)
 
 
-def _rows(rule: Rule, columns: Mapping[str, str]) -> str:
+def _rows(session: Session, rule: Rule, columns: Mapping[str, str]) -> str:
     query = rule.expectation.rows or ""
-    if "{text_values}" not in query:
-        return query
-    text = [name for name, kind in columns.items() if kind == "VARCHAR" and not name.endswith(("_key", "_hash"))]
-    # Distinct first: a column of a million rows has few values as a rule, and a pattern is dear.
-    values = " UNION ALL ".join(
-        f"SELECT {literal(name)} AS column_name, {quote(name)} AS value, count(*) AS n FROM {quote(rule.reads)} "
-        f"WHERE {quote(name)} IS NOT NULL GROUP BY {quote(name)}"
-        for name in text
-    )
-    nothing = "SELECT '' AS column_name, '' AS value, 0 AS n WHERE false"
-    return query.replace("{text_values}", values or nothing)
+    return query.replace("{text_values}", _texts(session, rule.reads, columns)) if "{text_values}" in query else query
+
+
+def _texts(session: Session, table: str, columns: Mapping[str, str]) -> str:
+    """A query of a table's texts, which are gathered once however many rules look through them."""
+    gathered = quote(f"{table}__texts")
+    if not session.columns(f"{table}__texts"):
+        text = [name for name, kind in columns.items() if kind == "VARCHAR" and not name.endswith(("_key", "_hash"))]
+        # Distinct first: a column of a million rows has few values as a rule, and a pattern is dear.
+        values = " UNION ALL ".join(
+            f"SELECT {literal(name)} AS column_name, {quote(name)} AS value, count(*) AS n FROM {quote(table)} "
+            f"WHERE {quote(name)} IS NOT NULL GROUP BY {quote(name)}"
+            for name in text
+        )
+        nothing = "SELECT '' AS column_name, '' AS value, 0 AS n WHERE false"
+        session.execute(f"CREATE TABLE {gathered} AS {values or nothing}")
+    return f"SELECT column_name, value, n FROM {gathered}"
 
 
 def _exception(result: Any) -> str | None:
@@ -403,7 +409,7 @@ def _detail(session: Session, rule: Rule, columns: Mapping[str, str], observed: 
 def _sample(session: Session, rule: Rule, columns: Mapping[str, str]) -> str:
     """Keys of failing rows, without values: a result is no place for personal data."""
     if rule.expectation.rows is not None:
-        query = f"SELECT * FROM ({_rows(rule, columns)}\n)"
+        query = f"SELECT * FROM ({_rows(session, rule, columns)}\n)"
         names = "found"
     else:
         key = [name for name in rule.key if name in columns]

@@ -98,6 +98,14 @@ def test_a_null_in_a_key_is_no_duplicate(session):
     assert (alone.success, both.success) == (True, True)
 
 
+@pytest.mark.parametrize(("rows", "repeated"), [("t", 2), ("(SELECT DISTINCT id, part FROM t)", 0)])
+def test_keys_that_share_a_hash_are_not_taken_for_equal(session, rows, repeated):
+    session.execute(f"CREATE VIEW hashed AS SELECT * FROM {rows}")
+    session.execute("CREATE MACRO hash(a, b := 0) AS 1")
+    results = session.validate(session.batch("hashed"), [build() for build, _ in EXPECTED[-2:]])
+    assert [result.result["unexpected_count"] for result in results] == [repeated, repeated]
+
+
 def test_an_exception_is_not_a_finding(session):
     (result,) = session.validate(session.batch("t"), [gxe.ExpectColumnValuesToNotBeNull(column="no_such_column")])
     assert not result.success
