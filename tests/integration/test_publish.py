@@ -256,6 +256,35 @@ def test_parquet_is_byte_identical_while_rows_do_not_change(settings):
     assert second["mart_nps"] != first["mart_nps"]
 
 
+def test_parquet_of_marts_that_did_not_change_is_the_same_file(settings):
+    write_marts(settings, 1)
+    first = run(settings, "run-1")
+    second = run(settings, "run-2")
+    for name in TABLES:
+        file = f"{name}.parquet"
+        assert (second.parquet_dir / file).samefile(first.parquet_dir / file)
+    assert not (second.parquet_dir / "load.parquet").samefile(first.parquet_dir / "load.parquet")
+    assert not verify(second)
+
+
+@pytest.mark.parametrize("damage", ["changed", "gone", "other marts"])
+def test_parquet_is_written_anew_where_the_release_before_cannot_be_trusted(settings, damage):
+    write_marts(settings, 1)
+    first = run(settings, "run-1")
+    file = first.parquet_dir / "fct_order.parquet"
+    if damage == "changed":
+        file.chmod(0o644)
+        file.write_bytes(b"x" * file.stat().st_size)
+    elif damage == "gone":
+        file.unlink()
+    else:
+        write_marts(settings, 2)
+    second = run(settings, "run-2")
+    assert not verify(second)
+    in_file = read(second.marts_path, f"SELECT DISTINCT generation FROM '{second.parquet_dir}/fct_order.parquet'")
+    assert in_file == read(second.marts_path, "SELECT DISTINCT generation FROM fct_order")
+
+
 def load_row(run_id: str) -> dict:
     return {
         "load_id": f"load-{run_id}",
