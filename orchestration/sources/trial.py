@@ -79,6 +79,12 @@ class Trials:
             require_columns(request, trial.columns)
         return trial
 
+    def batches(self, stream: str) -> Iterator[pl.DataFrame]:
+        """Every batch of a stream that is small."""
+        with closing(source_kind(self.source.type).read(self.request(stream))) as delivery:
+            for batch in delivery.batches:
+                yield batch.rows
+
     def request(self, stream: str) -> ReadRequest:
         """What a first load of the stream would be given."""
         config = self.source.streams[stream]
