@@ -7,7 +7,7 @@ Does not belong here: anything about one type.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -160,6 +160,13 @@ class Delivery:
     close: Callable[[], None] = lambda: None
 
 
+def cursor_faults(stream: StreamConfig) -> Iterator[str]:
+    """Keys of a cursor that only HTTP sources have."""
+    if stream.cursor is not None:
+        for key in sorted({"start", "format"} & stream.cursor.model_fields_set):
+            yield f"cursor.{key}: only sources of type 'http' take {key!r}; remove it"
+
+
 @dataclass(frozen=True)
 class SourceKind:
     """One ``type`` of source.
@@ -173,6 +180,7 @@ class SourceKind:
         has_cursor: Whether ``cursor`` may be declared.
         has_position: Whether ``primary_key: position`` may be declared.
         parents: Streams of the source that must be landed before a stream is read.
+        faults: What is wrong with a stream that its models alone do not show, each with the key it is about.
         plan: What reading a stream would ask for; calls nobody. None says what the cursor tells.
     """
 
@@ -184,6 +192,7 @@ class SourceKind:
     has_cursor: bool
     has_position: bool
     parents: Callable[[StreamConfig], Sequence[str]] = lambda stream: ()
+    faults: Callable[[StreamConfig], Iterable[str]] = cursor_faults
     plan: Callable[[ReadRequest], Plan] | None = None
 
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from orchestration.settings import Settings
-from orchestration.sources.config import load_source
+from orchestration.sources.config import ConfigError, load_source
 from orchestration.sources.errors import SourceError
 from orchestration.sources.extract import LoadRecord, extract
 from orchestration.sources.http import client as http_client
@@ -236,6 +236,22 @@ def test_an_increment_asks_from_the_cursor_less_its_lag(bench: Bench) -> None:
     assert bench.rows().filter(pl.col("id") == "5")["email"].to_list()[-1] == "new@example.org"
 
 
+def test_a_cursor_that_the_records_do_not_show_is_the_begin_of_the_scan(bench: Bench) -> None:
+    origin = TOKEN | {
+        "request": {"path": "/token/items", "params": {"limit": "100", "since": "{{ window.start }}"}},
+    }
+    cursor = {"field": "since", "format": "scan", "lag": "1h"}
+    begin = bench.fake.clock.now
+    first = bench.load(origin, cursor=cursor)
+    assert first.cursor_to == begin.isoformat()
+    bench.fake.clock.advance(86400)
+    bench.fake.store.put("items", 5, email="new@example.org")
+    second = bench.load(origin, cursor=cursor)
+    assert second.cursor_from == (begin - timedelta(hours=1)).isoformat()
+    assert second.rows_landed is not None
+    assert second.rows_landed < 10
+
+
 def test_a_load_without_news_says_so(bench: Bench) -> None:
     bench.load(TOKEN)
     assert bench.load(TOKEN).status == "unchanged"
@@ -338,6 +354,35 @@ def test_a_secret_is_never_shown(bench: Bench) -> None:
         bench.load(TOKEN)
     assert "secret-that-is-wrong" not in str(caught.value)
     assert "401" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("origin", "more", "said"),
+    [
+        (TOKEN, {"cursor": {"field": "updated_at"}, "deletes": {"strategy": "key_scan"}}, "does not bring all keys"),
+        (TOKEN | {"slices": {"by": "1d"}}, {}, "has no window to slice"),
+        (TOKEN | {"slices": {"by": "1d"}}, {"cursor": {"field": "updated_at"}}, "need the first day"),
+        (TOKEN, {"cursor": {"field": "updated_at", "start": "soon"}}, "'soon' is no date"),
+        (KEYSET | {"paging": {"kind": "keyset", "fields": ["updated_at"]}}, {}, "whole primary key"),
+    ],
+)
+def test_what_would_lose_rows_is_refused_before_a_request(bench: Bench, origin: dict, more: dict, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        bench.load(origin, **more)
+    assert bench.fake.requests == 0
+
+
+def test_all_keys_of_an_incremental_stream_are_asked_for_on_their_own(bench: Bench) -> None:
+    origin = KEYSET | {"keys": TOKEN}
+    more = {"cursor": {"field": "updated_at", "lag": "10m"}, "deletes": {"strategy": "key_scan"}}
+    bench.load(origin, **more)
+    bench.fake.clock.advance(86400)
+    bench.fake.store.delete("items", 3)
+    bench.fake.store.put("items", 4, email="x@example.org")
+    second = bench.load(origin, **more)
+    assert second.kind == "incremental"
+    gone = bench.rows().filter(pl.col("_deleted"))
+    assert gone["id"].to_list() == ["3"]
 
 
 def test_another_host_gets_nothing(bench: Bench) -> None:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orchestration.sources.http.config import HttpConnection, HttpOrigin
+from orchestration.sources.http.config import HttpConnection, HttpOrigin, KeysetPaging
+from orchestration.sources.http.windows import point
 from orchestration.sources.kinds import Delivery, Plan, ReadRequest, SourceKind
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from orchestration.sources.config import StreamConfig
 
@@ -35,6 +36,49 @@ def parents(stream: StreamConfig) -> Sequence[str]:
     return (parent.stream,) if parent else ()
 
 
+def faults(stream: StreamConfig) -> Iterator[str]:
+    """What would lose rows, or could never run."""
+    origin: HttpOrigin = stream.origin
+    paging = origin.paging
+    is_scanned = stream.deletes.strategy == "key_scan"
+    if is_scanned and stream.cursor is not None and origin.keys is None:
+        yield (
+            "deletes.strategy: an increment does not bring all keys, so what it misses is not gone; add from.keys (a "
+            "request for all keys), or take the cursor out"
+        )
+    if is_scanned and origin.parent is not None and origin.parent.changed_only:
+        yield "from.parent.changed_only: a key scan asks every parent; use one of both"
+    if stream.cursor is None:
+        if origin.slices is not None:
+            yield "from.slices: a stream without cursor has no window to slice; add cursor: {field: …, start: …}"
+        if getattr(paging, "newest_first", False):
+            yield "from.paging.newest_first: without a cursor no page is too old; add one, or take it out"
+    elif origin.slices is not None and stream.cursor.start is None:
+        yield "cursor.start: is missing; slices need the first day there is"
+    elif stream.cursor.start is not None and point(stream.cursor.start, _start_format(stream), "UTC") is None:
+        yield f"cursor.start: {stream.cursor.start!r} is no date, time or number; write one such as 2025-01-01"
+    if (
+        isinstance(paging, KeysetPaging)
+        and paging.size is None
+        and isinstance(stream.primary_key, list)
+        and not set(stream.primary_key) <= set(paging.fields) | _given(origin)
+    ):
+        yield (
+            "from.paging.size: is missing; the fields do not hold the whole primary key, so a standstill is told from "
+            "the end by the size of a page"
+        )
+
+
+def _given(origin: HttpOrigin) -> set[str]:
+    """Columns that are the same in one sequence of pages."""
+    parents = origin.parent.fields if origin.parent else ()
+    return {f"each.{name}" for name in origin.each} | {f"parent.{name}" for name in parents}
+
+
+def _start_format(stream: StreamConfig) -> str:
+    return "number" if stream.cursor is not None and stream.cursor.format == "number" else "iso"
+
+
 def plan(request: ReadRequest) -> Plan:
     """Window, parts, requests and what is left of the day's budget; calls nobody."""
     from orchestration.sources.http.engine import plan_stream
@@ -51,5 +95,6 @@ KIND = SourceKind(
     has_cursor=True,
     has_position=False,
     parents=parents,
+    faults=faults,
     plan=plan,
 )

@@ -461,7 +461,18 @@ class Client:
             body = answer.path.read_bytes() if answer.path else body
         try:
             return read_json(body) if body.strip() else None
+        except UnicodeDecodeError:
+            return self._decoded(answer, body)
         except ValueError:
+            return None
+
+    @staticmethod
+    def _decoded(answer: Answer, body: bytes) -> Any:
+        """JSON that is not in UTF-8, in the character set that the answer names."""
+        _, _, name = answer.headers.get("content-type", "").lower().partition("charset=")
+        try:
+            return read_json(body.decode(name.strip(' ";') or "utf-8"))
+        except (ValueError, LookupError):
             return None
 
     def _fits(self, rule: ErrorRule, answer: Answer) -> bool:

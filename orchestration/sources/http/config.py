@@ -151,8 +151,8 @@ class OAuth2Auth(StrictModel):
     """An access token got with OAuth 2, renewed before it expires and when the source refuses it.
 
     Attributes:
-        grant: ``client_credentials``, or ``refresh_token`` (a new refresh token that comes with an answer is kept in
-            the warehouse's home, readable by its user alone).
+        grant: ``client_credentials``, ``refresh_token`` (a new refresh token that comes with an answer is kept in the
+            warehouse's home, readable by its user alone), or ``password`` (``form`` holds the user and the password).
         token_url: Where tokens are had; a path is added to ``base_url``.
         client: How the client is named to the token server: in the form or as basic authorization.
         form: More fields of the form, such as ``audience``.
@@ -160,7 +160,7 @@ class OAuth2Auth(StrictModel):
     """
 
     kind: Literal["oauth2"]
-    grant: Literal["client_credentials", "refresh_token"]
+    grant: Literal["client_credentials", "refresh_token", "password"]
     token_url: str
     client_id: str | Secret
     client_secret: Hidden | None = None
@@ -470,6 +470,7 @@ class KeysetPaging(StrictModel):
             a request more, and loses nothing where the source gives less than it was asked for.
         order: How each field is compared: ``text``, ``number`` or ``time``; ``none`` where the source's order cannot
             be told from the text. Without, what all values of a page look like.
+        newest_first: Records come in falling order; reading ends with the first page that is older than the window.
     """
 
     kind: Literal["keyset"]
@@ -477,6 +478,7 @@ class KeysetPaging(StrictModel):
     size: int | None = Field(default=None, ge=1)
     short_is_last: bool = False
     order: list[Literal["text", "number", "time", "none"]] | None = None
+    newest_first: bool = False
 
     @model_validator(mode="after")
     def _order_of_each(self) -> KeysetPaging:
@@ -581,6 +583,7 @@ class Export(StrictModel):
         status: Path of its state in the answer of ``poll``.
         done: States that mean that it can be downloaded.
         failed: States that mean that it failed: it is started anew.
+        done_status: HTTP statuses of ``poll`` that mean that it is ready, where its answer holds no state.
         poll_values: Name to path in the last answer of ``poll``, ``export.<name>`` in templates.
         every_seconds: Wait between questions, growing to ten times as much.
         timeout_seconds: An export that takes longer fails the load.
@@ -592,14 +595,17 @@ class Export(StrictModel):
     status: Path | None = None
     done: Texts = Field(default_factory=list)
     failed: Texts = Field(default_factory=list)
+    done_status: list[int] = Field(default_factory=list)
     poll_values: dict[str, Path] = Field(default_factory=dict)
     every_seconds: float = Field(default=2, ge=0)
     timeout_seconds: float = Field(default=3600, gt=0)
 
     @model_validator(mode="after")
     def _complete(self) -> Export:
-        if self.poll is not None and not (self.status and self.done):
-            raise ValueError("'poll' needs 'status' (a path) and 'done' (its values when it is ready)")
+        if self.poll is not None and not (self.status and self.done) and not self.done_status:
+            raise ValueError(
+                "'poll' needs 'status' (a path) and 'done' (its values when it is ready), or 'done_status'"
+            )
         return self
 
 

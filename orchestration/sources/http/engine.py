@@ -5,6 +5,7 @@ Does not belong here: the parts that it puts together (``windows``, ``paging``, 
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import queue
 import shutil
@@ -15,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import polars as pl
 
@@ -470,8 +471,8 @@ class _Scan:
             waited, pause = 0.0, export.every_seconds
             while True:
                 answer = self._ask(export.poll, unit, nothing, values)
-                state = answers.as_text(answers.find(export.status, answer.document))
-                if state in export.done:
+                state = answers.as_text(answers.find(export.status, answer.document)) if export.status else None
+                if state in export.done or answer.status in export.done_status:
                     return values | self._values(export.poll_values, answer, "export.poll_values")
                 if state in export.failed:
                     said = answers.json_text(answer.document)[:300]
@@ -586,7 +587,8 @@ class _Scan:
         records = self._origin.records
         if records.format == "json" or (records.format is None and path.suffix == ".json"):
             try:
-                document = answers.read_json(path.read_bytes())
+                with _opened(path) as file:
+                    document = answers.read_json(file.read())
             except ValueError as error:
                 raise SourceError(
                     f"{self._request.name}: the file holds no JSON ({error}); correct {self._place}"
@@ -638,7 +640,7 @@ class _Scan:
     def _ndjson(self, path: Path, unit: Unit) -> Iterator[Batch]:
         found: list[dict[str, Any]] = []
         bad: list[dict[str, Any]] = []
-        with path.open("rb") as file:
+        with _opened(path) as file:
             for number, line in enumerate(file, 1):
                 if not line.strip():
                     continue
@@ -685,7 +687,7 @@ class _Scan:
 
     def _largest_of(self, rows: pl.DataFrame) -> Point | None:
         cursor = self._request.config.cursor
-        if cursor is None or cursor.field not in rows.columns:
+        if cursor is None or not cursor.is_field or cursor.field not in rows.columns:
             return None
         values = rows[cursor.field].drop_nulls().unique().to_list()
         points = [windows.point(text, cursor.format, self._request.source.timezone) for text in values]
@@ -709,7 +711,7 @@ class _Scan:
             return
         config = self._request.config
         steering = set(config.primary_key if isinstance(config.primary_key, list) else ())
-        if config.cursor and not windows.resumes(self._origin):
+        if config.cursor and config.cursor.is_field:
             steering.add(config.cursor.field)
         declared = {*config.declared_columns()}
         records = self._origin.records
@@ -789,6 +791,13 @@ class _Scan:
     @property
     def _place(self) -> str:
         return f"streams.{self._request.stream}.from in {self._request.source.path}"
+
+
+def _opened(path: Path) -> IO[bytes]:
+    """A file that was downloaded, unpacked where it is gzip."""
+    with path.open("rb") as file:
+        is_packed = file.read(2) == b"\x1f\x8b"
+    return cast(IO[bytes], gzip.open(path)) if is_packed else path.open("rb")
 
 
 def _shown(position: Position) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Protocol
+from urllib.parse import urljoin
 
 from orchestration.sources.http.client import Answer
 from orchestration.sources.http.config import (
@@ -128,7 +129,7 @@ class _Link:
             link = as_text(find(self._paging.next, answer.document))
         if link is None or not link.strip() or _is_over(self._paging, answer):
             return None
-        return {"url": link}
+        return {"url": urljoin(answer.url, link)}
 
 
 def _is_over(paging: TokenPaging | LinkPaging, answer: Answer) -> bool:
@@ -162,14 +163,15 @@ class _Keyset:
         if None not in hows:
             keys = [tuple(_ordered(value, how) for value, how in zip(row, hows, strict=True)) for row in values]
             for one, two, row in zip(keys, keys[1:], values[1:], strict=False):
-                if two < one:
+                if self._is_ahead(one, two):
+                    way = "falling" if paging.newest_first else "rising"
                     raise PageError(
-                        f"records do not come in the order of {', '.join(paging.fields)} ({row} stands behind a larger "
-                        "one); ask for that order, or set paging.order to how the source compares"
+                        f"records do not come in {way} order of {', '.join(paging.fields)} ({', '.join(map(str, row))} "
+                        "stands in the wrong place); ask for that order, or set paging.order to how the source compares"
                     )
             if None not in before:
                 behind = tuple(_ordered(value, how) for value, how in zip(before, hows, strict=True))
-                if keys[-1] <= behind:
+                if keys[-1] == behind or self._is_ahead(behind, keys[-1]):
                     self._require_end(before, rows)
                     return None
         elif None not in before and values[-1] == before:
@@ -178,6 +180,10 @@ class _Keyset:
         if paging.short_is_last and len(rows) < (paging.size or 0):
             return None
         return {"last": dict(zip(paging.fields, values[-1], strict=True))}
+
+    def _is_ahead(self, one: Any, two: Any) -> bool:
+        """Whether ``one`` comes behind ``two`` in the order that was asked for."""
+        return one < two if self._paging.newest_first else one > two
 
     def _require_end(self, before: tuple[Any, ...], rows: Sequence[Flat]) -> None:
         """Fail where a page with nothing behind the last record cannot be told from a standstill."""

@@ -392,14 +392,17 @@ def moved(request: ReadRequest, done: Task, largest: Point | None, server_time: 
 
     The largest value seen, not later than the begin of the scan by the slower of both clocks: a record changed while
     the scan went on may have been passed. Where the requests named the end of the window, at least a day before it, so
-    that a source without news does not make the window grow.
+    that a source without news does not make the window grow. Where records do not show their stamp, the begin of the
+    scan.
     """
     origin: HttpOrigin = request.config.origin
     limit = min(done.begin, server_time or done.begin)
     points: list[Point] = []
     if largest is not None:
         points.append(min(largest, limit) if isinstance(largest, datetime) else largest)
-    if isinstance(done.window.end, datetime) and origin.is_bounded:
+    if request.config.cursor is not None and not request.config.cursor.is_field:
+        points.append(limit)
+    elif isinstance(done.window.end, datetime) and origin.is_bounded:
         points.append(min(done.window.end, limit) - _TRUSTED)
     previous = request.previous
     cursor = request.config.cursor
