@@ -355,6 +355,20 @@ def parents(source: SourceConfig, stream: str) -> list[str]:
     return [] if is_declared else list(source_kind(source.type).parents(source.streams[stream]))
 
 
+def lasting_columns(source: SourceConfig, stream: str) -> list[str]:
+    """Columns of landed rows that later loads need however old they are: the key of a key scan, what children ask by."""
+    config, kind = source.streams[stream], source_kind(source.type)
+    asked = [
+        column
+        for child in source.streams
+        if stream in parents(source, child)
+        for column in kind.parents(source.streams[child])[stream]
+    ]
+    is_needed = asked or config.deletes.strategy == "key_scan"
+    key = config.primary_key if is_needed and isinstance(config.primary_key, list) else []
+    return list(dict.fromkeys([*key, *asked]))
+
+
 def load_source(path: Path) -> SourceConfig:
     """Read and check one source YAML.
 

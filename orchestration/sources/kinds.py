@@ -179,7 +179,8 @@ class SourceKind:
         deletes: Strategies that the type can follow.
         has_cursor: Whether ``cursor`` may be declared.
         has_position: Whether ``primary_key: position`` may be declared.
-        parents: Streams of the source that must be landed before a stream is read.
+        parents: Streams of the source that must be landed before a stream is read, each with its columns that reading
+            needs.
         faults: What is wrong with a stream that its models alone do not show, each with the key it is about.
         plan: What reading a stream would ask for; calls nobody. None says what the cursor tells.
     """
@@ -191,7 +192,7 @@ class SourceKind:
     deletes: tuple[str, ...]
     has_cursor: bool
     has_position: bool
-    parents: Callable[[StreamConfig], Sequence[str]] = lambda stream: ()
+    parents: Callable[[StreamConfig], Mapping[str, Sequence[str]]] = lambda stream: {}
     faults: Callable[[StreamConfig], Iterable[str]] = cursor_faults
     plan: Callable[[ReadRequest], Plan] | None = None
 

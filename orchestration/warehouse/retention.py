@@ -28,7 +28,7 @@ from pydantic import Field, ValidationError
 from orchestration.contracts import CONTRACTS, CONTROL, Partition
 from orchestration.contracts.mapping import StrictModel
 from orchestration.settings import KEEP_RELEASES_VARIABLE, KEEP_RUNS_DAYS_VARIABLE, Settings
-from orchestration.sources.config import SourceConfig
+from orchestration.sources.config import SourceConfig, lasting_columns
 from orchestration.sources.declared import DeclaredOrigin
 from orchestration.sources.errors import suggest
 from orchestration.sources.landing import Landing, Manifest, load_time
@@ -244,9 +244,8 @@ def _landing(settings: Settings, sources: Mapping[str, SourceConfig], policy: Po
                 for kept in (loads, [load for load in loads if load.kind != "backfill"])
                 for load in kept[-1:]
             }
-            key = stream.primary_key if stream.deletes.strategy == "key_scan" else []
             found += [
-                (load, key if isinstance(key, list) else [])
+                (load, lasting_columns(source, name))
                 for load in loads
                 if load.extracted_at < before
                 and (load.removed_at is None or _has_leftovers(load))

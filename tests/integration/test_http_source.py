@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from orchestration.settings import Settings
-from orchestration.sources.config import ConfigError, load_source
+from orchestration.sources.config import ConfigError, lasting_columns, load_source
 from orchestration.sources.errors import SourceError
 from orchestration.sources.extract import LoadRecord, extract
 from orchestration.sources.http import client as http_client
@@ -317,6 +317,9 @@ def test_children_of_a_parent_stream(bench: Bench) -> None:
         to="comment",
         fields={"comment_text": "text", "commented_at": "text", "parent_id": "parent.item"},
     )
+    source = load_source(bench.path)
+    assert lasting_columns(source, "items") == ["id"], "retention leaves what children are asked by"
+    assert lasting_columns(source, "notes") == []
     rows = bench.rows("notes")
     assert sorted(zip(rows["id"], rows["parent.item"], strict=True)) == [(str(n), str(1 + n % 2)) for n in range(1, 6)]
 

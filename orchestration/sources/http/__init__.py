@@ -14,7 +14,7 @@ from orchestration.sources.http.windows import point
 from orchestration.sources.kinds import Delivery, Plan, ReadRequest, SourceKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from orchestration.sources.config import StreamConfig
 
@@ -30,10 +30,10 @@ def read(request: ReadRequest) -> Delivery:
     return read_stream(request)
 
 
-def parents(stream: StreamConfig) -> Sequence[str]:
-    """The stream whose records are asked for one by one, if any."""
+def parents(stream: StreamConfig) -> Mapping[str, Sequence[str]]:
+    """The stream whose records are asked for one by one, if any, and its columns that requests need."""
     parent = stream.origin.parent
-    return (parent.stream,) if parent else ()
+    return {parent.stream: [*parent.fields.values(), *parent.where]} if parent else {}
 
 
 def faults(stream: StreamConfig) -> Iterator[str]:
