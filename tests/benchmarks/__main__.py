@@ -1,4 +1,4 @@
-"""``python -m tests.benchmarks [events] [night] [gates] [change] [sql]``: measure and print tables, assert nothing."""
+"""``python -m tests.benchmarks [events] [night] [gates] [change] [sql] [http]``: print tables, assert nothing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-NAMES = ("events", "night", "gates", "change", "sql")
+NAMES = ("events", "night", "gates", "change", "sql", "http")
 
 
 def main() -> None:
@@ -37,6 +37,10 @@ def main() -> None:
             from tests.benchmarks import bench_sql
 
             bench_sql.main(given.rounds)
+        elif name == "http":
+            from tests.benchmarks import bench_http
+
+            bench_http.main(given.rounds)
         else:
             from tests.benchmarks import bench_gates
 
