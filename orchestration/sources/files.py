@@ -15,6 +15,7 @@ import hashlib
 import io
 import itertools
 import json
+import os
 import time
 import zipfile
 import zlib
@@ -198,7 +199,8 @@ class FilesOrigin(StrictModel):
         """Format of a file: as configured, else by its ending below the compression's."""
         if self.format or self.profile == "access_log":
             return self.format or "lines"
-        endings = file.suffixes
+        # A pattern such as *.csv* stands for those with and without compression.
+        endings = [ending.rstrip("*?") for ending in file.suffixes]
         if endings and endings[-1] in _COMPRESSED_ENDINGS:
             endings.pop()
         return _FORMATS.get(endings[-1]) if endings else None
@@ -410,8 +412,10 @@ def _line_batches(  # noqa: PLR0917
             with _faults(request, file), _decompressed(request, origin, file, raw) as text:
                 yield text
 
-        is_written = file.local.stat().st_mtime > time.time() - QUIET_SECONDS and not is_remote(file.location)
-        log = new_lines(opened, stamp, known.stamps, may_grow=is_written)
+        # What is compressed or an object is whole; so is what nobody wrote to for a while.
+        is_plain = not is_remote(file.location) and not any(map(raw.read(4).startswith, _MAGIC))
+        may_grow = is_plain and os.fstat(raw.fileno()).st_mtime > time.time() - QUIET_SECONDS
+        log = new_lines(opened, stamp, known.stamps, may_grow=may_grow)
         if log is None:
             return
         with opened() as text:

@@ -82,11 +82,14 @@ def new_lines(
 
     Args:
         opened: Opens the file's text.
-        stamp: The file; its name gives the folder that tells logs of several machines apart.
+        stamp: The file; logs of other folders are others.
         known: What earlier loads read, and this one so far.
         may_grow: Whether a last line without its end may still be written.
     """
-    ends = sorted({entry.size for entry in known if entry.log is not None})
+    folder = PurePosixPath(stamp.path).parent
+    # Two machines may begin a log with the same line; one log does not leave its folder.
+    known = [entry for entry in known if entry.log is not None and PurePosixPath(entry.path).parent == folder]
+    ends = sorted({entry.size for entry in known})
     hashes: dict[int, str] = {}
     digest = hashlib.sha256()
     position = end = 0
@@ -116,9 +119,9 @@ def new_lines(
         end += len(tail)
     if not end:
         return None
-    before = [entry for entry in known if entry.log is not None and hashes.get(entry.size) == entry.sha256]
+    before = [entry for entry in known if hashes.get(entry.size) == entry.sha256]
     # The content as a whole may be the beginning of what was read under another name.
-    if any(entry.log is not None and (entry.size, entry.sha256) == (end, digest.hexdigest()) for entry in known):
+    if any((entry.size, entry.sha256) == (end, digest.hexdigest()) for entry in known):
         return None
     if before:
         last = max(before, key=lambda entry: entry.size)

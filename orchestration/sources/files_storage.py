@@ -235,6 +235,9 @@ class _Objects:
                 found: Mapping[str, Any] = self._storage.glob(self._root, detail=True)
             else:
                 found = {self._root: self._storage.info(self._root)} if self._storage.exists(self._root) else {}
+            if not found:
+                # A bucket that is not there must not look like one without files.
+                self._storage.ls(self._root.lstrip("/").partition("/")[0])
         fixed = PurePosixPath(self._root)
         while glob.has_magic(str(fixed)):
             fixed = fixed.parent
@@ -257,10 +260,11 @@ class _Objects:
         try:
             inner = self._storage._strip_protocol(file.location)
             with self._errors(file.location):
+                before = _version(self._storage.info(inner))
                 self._storage.get_file(inner, str(path))
                 self._storage.invalidate_cache()
                 after = _version(self._storage.info(inner))
-            if after != file.version:
+            if after != before:
                 raise SourceError(
                     f"{self._name}: {file.location} changed while it was read; nothing was loaded, try again",
                     transient=True,
