@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -259,3 +260,64 @@ def tryton_server() -> Iterator[Tryton]:
 def _listens(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@dataclass(frozen=True)
+class Nginx:
+    """A running nginx that answers every request and writes ``logs/access.log``."""
+
+    port: int
+    logs: Path
+    process: subprocess.Popen[bytes]
+
+    def reopen(self) -> None:
+        """Tell it to open its log anew, as logrotate does."""
+        self.process.send_signal(signal.SIGUSR1)
+
+    def finish(self) -> None:
+        """End it as soon as what it was asked is answered and logged."""
+        self.process.send_signal(signal.SIGQUIT)
+        self.process.wait(30)
+
+
+@contextmanager
+def nginx_server() -> Iterator[Nginx]:
+    """nginx of Debian's package."""
+    found = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin")
+    assert found, "nginx is not installed: apt-get install nginx-light"
+    base = Path(tempfile.mkdtemp(prefix="nginx"))
+    logs = base / "logs"
+    logs.mkdir()
+    port = free_port()
+    # Workers give up root's rights and must be able to open the log anew.
+    base.chmod(0o755)
+    logs.chmod(0o777)
+    user = "user nobody nogroup;" if os.geteuid() == 0 else ""
+    folders = "".join(
+        f"{kind}_temp_path {base}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    (base / "nginx.conf").write_text(
+        f"{user} worker_processes 2; daemon off; pid {base}/pid; error_log {base}/error.log;\n"
+        "events { worker_connections 64; }\n"
+        f"http {{ {folders} access_log {logs}/access.log combined;\n"
+        f'server {{ listen 127.0.0.1:{port}; location / {{ return 200 "ok"; }} }} }}\n'
+    )
+    process = subprocess.Popen(
+        [found, "-p", str(base), "-c", str(base / "nginx.conf"), "-e", str(base / "error.log")],
+        stdin=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                break
+            except OSError:
+                assert process.poll() is None and time.monotonic() < deadline, (base / "error.log").read_text()
+                time.sleep(0.02)
+        yield Nginx(port, logs, process)
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait(30)
+        shutil.rmtree(base, ignore_errors=True)
