@@ -21,15 +21,20 @@ EVERY_SECONDS = 30.0
 """Time between two plain lines of one load."""
 
 
+def counted(number: int, what: str) -> str:
+    """``1 row``, ``1,200 rows``."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def in_words(figures: Figures) -> str:
     """What was done so far: ``1,200 rows, 13 requests (2 again), 3.4 s waited, 1.2 MB``."""
-    said = [f"{figures.rows:,} rows"]
+    said = [counted(figures.rows, "row")]
     if figures.requests:
         again = f" ({figures.retries} again)" if figures.retries else ""
-        said.append(f"{figures.requests:,} request{'s' if figures.requests != 1 else ''}{again}")
+        said.append(f"{counted(figures.requests, 'request')}{again}")
     if figures.wait_seconds >= 0.1:
         said.append(f"{figures.wait_seconds:.1f} s waited")
-    if figures.bytes_received:
+    if figures.bytes_received >= 100_000:
         said.append(f"{figures.bytes_received / 1e6:.1f} MB")
     return ", ".join(said)
 

@@ -278,12 +278,14 @@ def _stream_lines(one: Proposal, customers: str | None, written: Mapping[str, An
     lines += [f"    to: {one.contract}"]
     key = _flow(list(one.key)) if one.key else "content  # rows of equal content are one; better the fields of a key"
     lines += [f"    primary_key: {key}"]
+    if "deletes" not in (written or {}) and (flag := one.deleted):
+        lines.append(f"    deletes: {{strategy: soft_flag, field: {_flow(flag[0])}, values: ['{flag[1]}']}}")
     if "cursor" not in (written or {}):
         if one.cursor:
             lines.append(f"    cursor: {{field: {_flow(one.cursor)}, lag: 15m}}")
         if one.cursors and not one.cursor:
             lines.append(f"    # cursor: {{field: {_flow(one.cursors[0])}}}  # only if it grows with every change")
-        if one.found.has_cursor:
+        if one.found.has_cursor and not one.deleted:
             lines.append("    # deletes: {strategy: key_scan}  # if rows are removed at the source")
     lines.append("    fields:")
     if customers is not None and "customer_id" in one.fields:

@@ -10,7 +10,7 @@ from decimal import Decimal
 
 from orchestration.settings import Settings
 from orchestration.sources import declared
-from orchestration.sources.config import CursorConfig, SourceConfig
+from orchestration.sources.config import CursorConfig, SourceConfig, parents
 from orchestration.sources.errors import ConfigError, SourceError
 from orchestration.sources.kinds import Plan, ReadRequest, source_kind
 from orchestration.sources.landing import Landing, Manifest, as_utc
@@ -36,6 +36,8 @@ def plan(source: SourceConfig, stream: str, *, settings: Settings, now: datetime
     if isinstance(config.origin, declared.DeclaredOrigin):
         return Plan(window="what the YAML declares")
     kind = source_kind(source.type)
+    if waits := [name for name in parents(source, stream) if not landing.manifests(source.source, name)]:
+        return Plan(window="", note=f"waits for the records of {', '.join(waits)}, which was never loaded")
     try:
         return by_cursor(request) if kind.plan is None else kind.plan(request)
     except ConfigError as error:

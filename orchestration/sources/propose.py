@@ -102,6 +102,7 @@ CHANGED = COLUMNS["updated_at"]
 _PERSONAL = re.compile(
     r"passw|passwd|secret|token|ssn|social_security|passport|iban|card_?n|cvv|tax_?id|^ip$|ip_addr|national_id|address"
 )
+_GONE = {"deleted", "archived", "removed", "trashed"}
 _ALIKE = 0.86
 _FITS = 2.0
 """Points from which a contract is proposed: a name that says it, or a few columns."""
@@ -159,9 +160,17 @@ class Proposal:
     hidden: Sequence[str]
 
     @property
+    def deleted(self) -> tuple[str, str] | None:
+        """The column that says that a record is gone, and the value that says so."""
+        for name, kind in self.found.columns.items():
+            if _plain(name).removeprefix("is") in _GONE and name not in self.fields.values():
+                return name, "1" if _NUMBER_TYPES.search(kind.lower()) else "true"
+        return None
+
+    @property
     def unmapped(self) -> list[str]:
         """Columns that fill nothing."""
-        used = {*self.fields.values(), *self.key, *self.hidden}
+        used = {*self.fields.values(), *self.key, *self.hidden, *(self.deleted or ())[:1]}
         return [name for name in self.found.columns if name not in used]
 
     def is_personal(self, column: str) -> bool:

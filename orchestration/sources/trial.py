@@ -6,6 +6,7 @@ read, and what is made of the rows.
 
 from __future__ import annotations
 
+import itertools
 import secrets
 import tempfile
 from collections.abc import Generator, Iterator
@@ -24,6 +25,12 @@ from orchestration.sources.errors import ConfigError, SourceError
 from orchestration.sources.kinds import Batch, Figures, ReadRequest, source_kind
 from orchestration.sources.landing import META_SCHEMA, Landing, as_utc
 
+JUDGED_ROWS = 20
+"""Records without a declared field that say that the source has no such field."""
+EMPTY_BATCHES = 20
+"""Batches without a row after which a trial gives up."""
+SLICES = 10
+"""Slices of a window that a trial asks for: the newest."""
 PARENTS = 3
 """Records of a parent for which a trial asks the child."""
 
@@ -73,11 +80,7 @@ class Trials:
         for parent in parents(self.source, stream):
             if parent not in self._parents:
                 self._land(parent)
-        request = self.request(stream)
-        trial = self._first(request)
-        if trial.columns:
-            require_columns(request, trial.columns)
-        return trial
+        return self._first(self.request(stream))
 
     def batches(self, stream: str) -> Iterator[pl.DataFrame]:
         """Every batch of a stream that is small."""
@@ -91,6 +94,10 @@ class Trials:
         if config.deletes.strategy == "key_scan":
             # Reading all keys is no trial.
             config = config.model_copy(update={"deletes": DeletesConfig()})
+        slices = getattr(config.origin, "slices", None)
+        if slices is not None and config.cursor is not None:
+            start = (self._now - SLICES * slices.by).isoformat(timespec="seconds")
+            config = config.model_copy(update={"cursor": config.cursor.model_copy(update={"start": start})})
         return ReadRequest(
             source=self.source,
             stream=stream,
@@ -110,7 +117,7 @@ class Trials:
             raise SourceError(str(error)) from error
         with closing(delivery), _closing(delivery.batches) as batches:
             rows = pl.DataFrame()
-            for batch in batches:
+            for batch in itertools.islice(batches, EMPTY_BATCHES):
                 rows = batch.rows
                 if rows.height:
                     break
@@ -120,6 +127,9 @@ class Trials:
                     raise SourceError(f"{request.name}{place}: {reject['reason']}: the first records cannot be read")
             columns = [*delivery.columns, *(name for name in rows.columns if name not in META_SCHEMA)]
             request.figures.rows += rows.height
+            # What a few records lack may be empty in them and not gone.
+            if delivery.columns or rows.height >= JUDGED_ROWS:
+                require_columns(request, columns)
             return Trial(rows, tuple(dict.fromkeys(columns)), dict(delivery.source_types), request.figures)
 
     def _land(self, stream: str) -> None:

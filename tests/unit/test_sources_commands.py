@@ -87,7 +87,7 @@ def test_check_tells_what_a_first_page_holds_and_writes_nothing(home, capsys):
     said = capsys.readouterr().out
     assert "ok     crm.customers: 3 rows with 6 columns\n" in said
     assert "customer has no value for phone, birth_date" in said
-    assert "ok     web.events: 1 rows with 4 columns\n" in said
+    assert "ok     web.events: 1 row with 4 columns\n" in said
     assert files(home) == before
 
 
@@ -96,8 +96,8 @@ def test_check_says_which_rows_a_contract_would_refuse_without_showing_them(home
     crm(home, "UPDATE customers SET email = 'also-none' WHERE id = 'c3'")
     assert sources("check", "crm.customers") == 0
     said = capsys.readouterr().out
-    assert "customer would reject source_id: missing_key (1 rows)" in said
-    assert "customer could not read email:invalid_email (1 rows)" in said
+    assert "customer would reject source_id: missing_key (1 row)" in said
+    assert "customer could not read email:invalid_email (1 row)" in said
     assert "also-none" not in said
     assert "not-an-address" not in said
 
@@ -279,7 +279,7 @@ def test_rejects_keeps_hidden_fields_hidden(home, capsys):
 
 
 def test_figures_in_words():
-    assert in_words(Figures(rows=1)) == "1 rows"
+    assert in_words(Figures(rows=1)) == "1 row"
     figures = Figures(rows=12000, requests=130, retries=2, wait_seconds=3.44, bytes_received=1_200_000)
     assert in_words(figures) == "12,000 rows, 130 requests (2 again), 3.4 s waited, 1.2 MB"
 

@@ -60,17 +60,19 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
 
 def _said(trial: Trial, source: SourceConfig, stream: str, settings: Settings, now: datetime) -> str:
     """What the first page holds and what would become of it, without any value."""
+    from orchestration.progress import counted
+    from orchestration.sources.declared import DeclaredOrigin
     from orchestration.warehouse.fit import fit
 
-    requests = trial.figures.requests
-    lines = [
-        (f"{trial.rows.height} rows with {len(trial.columns)} columns" if trial.rows.height else "read, no rows now")
-        + (f", {requests} request{'s' if requests > 1 else ''}" if requests else "")
-    ]
-    if not trial.rows.height:
+    height, requests = trial.rows.height, trial.figures.requests
+    lines = [f"{counted(height, 'row')} with {counted(len(trial.columns), 'column')}" if height else "no rows now"]
+    lines[0] += f", {counted(requests, 'request')}" if requests else ""
+    if not height:
         return lines[0]
     if absent := [name for name in source.streams[stream].declared_columns() if name not in trial.columns]:
         lines.append(f"not in these rows: {', '.join(absent)}")
+    if isinstance(source.streams[stream].origin, DeclaredOrigin):
+        return lines[0]
     for table in fit(source, stream, trial.rows, settings=settings, now=now):
         if table.rejects:
             lines.append(f"{table.table} would reject {_counts(table.rejects)}")
@@ -82,4 +84,6 @@ def _said(trial: Trial, source: SourceConfig, stream: str, settings: Settings, n
 
 
 def _counts(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{what} ({number} rows)" for what, number in counts.items())
+    from orchestration.progress import counted
+
+    return ", ".join(f"{what} ({counted(number, 'row')})" for what, number in counts.items())

@@ -108,12 +108,12 @@ def _wait(seconds: float, figures: Figures) -> None:
 
 def _line(record: LoadRecord) -> str:
     from orchestration.commands.sources import named
-    from orchestration.progress import in_words
+    from orchestration.progress import counted, in_words
 
     name = f"{record.source}.{record.stream}"
     if record.status == "failed":
         return f"FAILED {named(name, record.error)}"
-    said = "nothing new" if record.status == "unchanged" else f"{record.rows_landed:,} rows landed"
+    said = "nothing new" if record.status == "unchanged" else f"{counted(record.rows_landed or 0, 'row')} landed"
     if record.rows_rejected:
         said += f", {record.rows_rejected:,} could not be (experience sources rejects {name})"
     if record.rows_suppressed:
