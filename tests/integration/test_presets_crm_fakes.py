@@ -111,7 +111,7 @@ CONTACT = (
 ACCOUNT = "Name Type Industry BillingCountry BillingState NumberOfEmployees AnnualRevenue OwnerId ParentId"
 
 
-PARTNER = ("parent_id", "company_registry", "industry_id", "state_id", "city", "lang", "ref", "category_id")
+PARTNER = ("parent_id", "industry_id", "state_id", "city", "lang", "ref", "category_id")
 
 
 def salesforce(tmp_path, fake, name):

@@ -10,7 +10,8 @@ import pytest
 
 from orchestration.contracts import CONTRACTS
 from orchestration.normalize.table import NormaliseContext, normalise
-from orchestration.sources.config import ConfigError, parse_source
+from orchestration.settings import PROJECT_ROOT
+from orchestration.sources.config import ConfigError, load_source, parse_source
 from orchestration.sources.declared import question_rows
 from orchestration.sources.http.records import frame, locate, read_json, rows
 from orchestration.sources.http.templates import fill
@@ -910,3 +911,28 @@ def test_jira_comments_feedback_and_first_responses():
     other = {"id": "2", "name": "Time to resolution", "completedCycles": [times]}
     found = contract(name, "first_responses", "ticket_event", {"values": [sla, other]}, {"id": "10001"})
     holds(one(found), event_name="replied", actor_kind="agent", occurred_at=at(2026, 4, 1, 9))
+
+
+# -- the pages -------------------------------------------------------------------------------------------------------
+
+
+def page(name):
+    return (PROJECT_ROOT / "docs" / "sources" / "presets" / f"{name}.md").read_text()
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_page_names_every_option_and_stream(name):
+    text = page(name)
+    chosen = preset(name)
+    assert {f"`{option}`" for option in chosen.options if f"`{option}`" not in text} == set()
+    assert {f"`{stream}`" for stream in chosen.source["streams"] if f"`{stream}`" not in text} == set()
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_example_of_a_page_is_a_source(name, tmp_path):
+    blocks = re.findall(r"```yaml\n(.*?)```", page(name), re.DOTALL)
+    assert len(blocks) >= 2
+    for number, block in enumerate(blocks):
+        path = tmp_path / f"{number}.yaml"
+        path.write_text(block)
+        assert load_source(path).streams
