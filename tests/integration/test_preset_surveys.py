@@ -32,6 +32,7 @@ from tests.fakes.limesurvey import PASSWORD, USER
 from tests.fakes.limesurvey import SURVEY as LIMESURVEY_SURVEY
 from tests.fakes.posthog import PROJECT, PostHog
 from tests.fakes.qualtrics import SURVEY as QUALTRICS_SURVEY
+from tests.fakes.qualtrics import Qualtrics
 from tests.fakes.server import Answer, Request, route
 from tests.fakes.surveymonkey import SURVEY as SURVEYMONKEY_SURVEY
 from tests.fakes.typeform import FORM
@@ -177,6 +178,17 @@ def bench(tmp_path: Path) -> Iterator[Make]:
 
 def keys(frame: pl.DataFrame, column: str) -> set[str]:
     return set(frame[column].to_list())
+
+
+@pytest.mark.parametrize("preset", ["surveymonkey", "typeform", "formbricks"])
+def test_a_question_that_nobody_answered_is_no_missing_column(bench: Make, preset: str) -> None:
+    source = bench(preset, rows=60)
+    for record in source.fake.store.records("responses"):
+        said = {"data": {"nps": record["data"]["nps"]}} if preset == "formbricks" else {"reason": None}
+        source.fake.store.put("responses", record.key, updated_at=record.updated_at, **said)
+    assert source.load().rows_landed == 60
+    assert source.rows("comment", source.last()).is_empty()
+    assert source.rows("answer", source.last()).height == 60
 
 
 KEYS = {
@@ -546,3 +558,52 @@ def test_a_google_sheet_that_grew_and_was_edited(tmp_path: Path) -> None:
     assert load(1, stream="responses").rows_landed == 3
     rows = landed_files(tmp_path, "responses")
     assert rows.select("_row", "How likely?", "_deleted").rows() == [(1, "9", False), (2, "3", False), (3, "8", False)]
+
+
+def test_the_newest_of_a_large_limesurvey_are_read_by_their_ids(bench: Make) -> None:
+    source = bench("limesurvey", rows=300)
+    stream = source.raw["streams"]["responses"]
+    given = preset("limesurvey").source["streams"]["responses"]["from"]["request"]["json"]["params"]
+    stream["from"] = {"request": {"json": {"params": [*given, "{{ window.start }}"]}}}
+    stream["cursor"] = {"field": "id", "format": "number", "lag": 50}
+    stream["deletes"] = {"strategy": "none"}
+    assert source.load().rows_landed == 300
+    source.fake.dialect.finish(270, "At last")  # type: ignore[attr-defined]
+    key, content = source.fake.dialect.invent(random.Random(1))
+    source.fake.store.put("responses", key, content)
+    assert source.load().rows_landed == 52
+    assert {"270", "301"} <= keys(source.last(), "id")
+
+
+class Invitations(Qualtrics):
+    """Qualtrics with a mailing, its reminder, and what became of them."""
+
+    @route("GET", "/API/v3/distributions")
+    def distributions(self, request: Request) -> Answer:
+        kinds = {"EMD_1": "Invite", "EMD_2": "Reminder"}
+        elements = [{"id": key, "requestType": kind, "sendDate": "2026-04-30T09:00:00Z"} for key, kind in kinds.items()]
+        return self._result({"elements": elements, "nextPage": None})
+
+    @route("GET", "/API/v3/distributions/([^/]+)/history")
+    def history(self, request: Request, distribution: str) -> Answer:
+        page = int(request.query.get("page", 1))
+        elements = [
+            {"contactId": f"CID_{number}", "distributionId": distribution, "sentAt": "2026-04-30T09:00:00Z"}
+            | ({"status": "SurveyFinished", "responseId": f"R_{number}"} if number % 2 else {"status": "EmailSent"})
+            for number in range(100 * page, 100 * page + 100)
+        ]
+        link = f"{self.url}{request.path}?page={page + 1}" if page < 3 else None
+        return self._result({"elements": elements, "nextPage": link})
+
+
+def test_who_was_invited_by_qualtrics_without_reminders(bench: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.fakes.qualtrics.DIALECT", Invitations)
+    source = bench("qualtrics", rows=1)
+    source.raw["streams"] = {"responses": {}, "distributions": {}, "invitations": {}}
+    del source.raw["surveys"]
+    source.load("distributions")
+    assert source.load("invitations").rows_landed == 300
+    rows = source.rows("invitation", source.last("invitations"), "invitations")
+    assert keys(rows, "survey_id") == {QUALTRICS_SURVEY}
+    assert rows["status"].value_counts().sort("status").rows() == [("finished", 150), ("sent", 150)]
+    assert not any("EMD_2" in request.path for request in source.fake.seen)
