@@ -31,6 +31,7 @@ from orchestration.warehouse.files import write_parquet
 _SQLITE_SECONDS = 30
 _GLOB = frozenset("*?[")
 _FILES = 64
+_BATCH_ROWS = 500_000
 _MADE = {"load_id", "row_hash"}
 """Columns of clean tables that the warehouse itself makes up of digits."""
 
@@ -237,15 +238,17 @@ def _sqlite_holds(path: Path, strings: Strings) -> bool:
 
 def _duckdb_holds(path: Path, strings: Strings) -> bool:
     with duckdb.connect(str(path), read_only=True) as connection:
-        columns = connection.execute(
+        texts: dict[str, list[str]] = {}
+        for schema, table, column in connection.execute(
             "SELECT c.schema_name, c.table_name, c.column_name FROM duckdb_columns() c JOIN duckdb_tables() t "
             "USING (database_name, schema_name, table_name) "
             "WHERE c.database_name = current_database() AND c.data_type = 'VARCHAR'"
-        ).fetchall()
-        for schema, table, column in columns:
-            tests = " OR ".join("contains(lower(value), ?)" for _ in strings.needles)
-            query = f'SELECT DISTINCT "{column}" AS value FROM "{schema}"."{table}"'
-            values = connection.execute(f"SELECT value FROM ({query}) WHERE {tests}", strings.needles).fetchall()
-            if any(strings.found(value) for (value,) in values):
-                return True
+        ).fetchall():
+            texts.setdefault(f'"{schema}"."{table}"', []).append(column)
+        for table, names in texts.items():
+            listed = ", ".join(f'"{name}"' for name in names)
+            for batch in connection.execute(f"SELECT {listed} FROM {table}").to_arrow_reader(_BATCH_ROWS):
+                rows = pl.DataFrame(batch).filter(strings.candidates(names))
+                if strings.mask_frame(rows)[1]:
+                    return True
     return False
