@@ -1,5 +1,6 @@
 """The clean layer: what a merge changes, reports and leaves alone."""
 
+import itertools
 import json
 import zlib
 from datetime import date, datetime
@@ -215,6 +216,18 @@ def test_derived_tables_are_replaced_only_when_they_differ(store):
         store.replace(contract, rows.drop("person_id"))
     with pytest.raises(CleanError, match="person_id is Int32"):
         store.replace(contract, rows.with_columns(person_id=pl.lit(1)))
+
+
+def test_the_order_of_a_derived_tables_rows_is_its_keys_however_they_come(store):
+    contract = DERIVED["person_record"]
+    keys = [("customer", "a", "1"), ("customer", "a", "2"), ("customer", "b", "1"), ("response", "a", "1")]
+    rows = pl.DataFrame([(*key, "p", datetime(2026, 6, 1)) for key in keys], schema=contract.schema, orient="row")
+    assert store.replace(contract, rows)
+    for some in itertools.permutations(range(len(keys))):
+        assert not store.replace(contract, rows[list(some)])
+        with pytest.raises(CleanError, match="1 rows beyond one a key"):
+            store.replace(contract, rows[[*some, some[-1]]])
+    assert store.scan(contract).select(contract.key).collect().rows() == keys
 
 
 def test_equal_content_gives_equal_bytes(store, tmp_path):

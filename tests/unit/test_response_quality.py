@@ -91,6 +91,17 @@ def test_the_longest_run_follows_the_order_of_the_questions_and_skips_missing_an
     assert flags([response(1)], answers_of(1, [2.0, 5.0, 2.0, 2.0, 5.0]))["r1"]["longest_string"] == 2
 
 
+def test_variability_is_the_same_to_the_last_digit_in_whatever_order_answers_are_read():
+    values = [1.0, 4.7, 2.1, 3.3, 4.9, 1.3]
+    orders = [values[at:] + values[:at] for at in range(len(values))]
+    found = flags(
+        [response(number) for number in range(len(orders))],
+        [answer for number, order in enumerate(orders) for answer in answers_of(number, order)],
+        battery(len(values)),
+    )
+    assert len({row["response_variability"] for row in found.values()}) == 1
+
+
 def test_robots_by_user_agent():
     found = flags([response(1, user_agent="HeadlessChrome/1"), response(2, user_agent="Chrome/1"), response(3)])
     assert [found[name]["is_bot"] for name in ("r1", "r2", "r3")] == [True, False, False]
