@@ -88,6 +88,7 @@ class ReadRequest:
         window: Bounds of a backfill, lower inclusive, upper exclusive; None for a night's load.
         screen: Takes the rows of persons who were erased out of rows as they are landed, or the cells that identify.
         figures: Where the reader counts what it does.
+        is_trial: Whether the first page is enough: a reader gives each as it comes.
     """
 
     source: SourceConfig
@@ -100,6 +101,7 @@ class ReadRequest:
     window: tuple[str, str] | None = None
     screen: Callable[[pl.DataFrame], pl.DataFrame] = lambda rows: rows
     figures: Figures = field(default_factory=Figures)
+    is_trial: bool = False
 
     @property
     def name(self) -> str:

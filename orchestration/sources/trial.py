@@ -106,6 +106,7 @@ class Trials:
             now=self._now,
             landing=self._landing,
             history=(),
+            is_trial=True,
         )
 
     def _first(self, request: ReadRequest) -> Trial:
