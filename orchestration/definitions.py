@@ -22,6 +22,7 @@ from orchestration.assets.privacy import privacy_assets
 from orchestration.assets.publish import publish_asset
 from orchestration.assets.retention import retention_asset
 from orchestration.automation.alerts import sensors
+from orchestration.automation.arrivals import arrivals_sensor
 from orchestration.automation.jobs import (
     backfill_jobs,
     erase_job,
@@ -81,7 +82,7 @@ def build_definitions(
         asset_checks=[identity_quality_check(settings), kept_to_policy, *gates(sources, rules, settings, clock)],
         jobs=[nightly, erase_job(settings), housekeeping, *backfill_jobs(backfills)],
         schedules=[nightly_schedule(settings, nightly), housekeeping_schedule(settings, housekeeping)],
-        sensors=sensors(settings, clock),
+        sensors=[*sensors(settings, clock), arrivals_sensor(sources, settings, nightly)],
     )
 
 

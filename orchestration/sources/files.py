@@ -195,6 +195,11 @@ class FilesOrigin(StrictModel):
         """Strategy of a stream that declares none: exports that are written again for days replace whole files."""
         return "replaced_file" if self.profile == "ga4_bigquery" else "none"
 
+    @property
+    def is_log(self) -> bool:
+        """Whether its files go on being written."""
+        return self.format == "lines" or self.profile == "access_log" or self.pattern is not None
+
     def format_of(self, file: SourceFile) -> str | None:
         """Format of a file: as configured, else by its ending below the compression's."""
         if self.format or self.profile == "access_log":
