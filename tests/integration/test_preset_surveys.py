@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import duckdb
 import polars as pl
@@ -391,6 +392,21 @@ def test_the_visits_of_matomo_are_read_day_by_day(bench: Make) -> None:
     events = source.rows("web_event", landed, "events")
     assert events.height == landed.height
     assert keys(events, "event_name") == {"page_view"}
+
+
+@pytest.mark.parametrize("zone", ["Asia/Shanghai", "Europe/Berlin", "America/New_York"])
+def test_days_of_matomo_are_those_of_the_website(bench: Make, zone: str) -> None:
+    source = bench("matomo", rows=200)
+    # The clock goes forward in Berlin on 29 March and in New York on 8 March.
+    for visit in source.fake.store.records("visits"):
+        earlier = visit.updated_at - timedelta(days=35 if zone == "Europe/Berlin" else 55)
+        source.fake.store.put("visits", visit.key, updated_at=earlier, created_at=earlier)
+    source.fake.dialect.zone = ZoneInfo(zone)  # type: ignore[attr-defined]
+    source.raw["connection"] |= {"start": "2026-03-01", "timezone": zone}
+    source.load("events")
+    assert keys(source.last("events"), "idVisit") == {str(key) for key in range(1, 201)}
+    days = [re.search(rb"date=([\d-]+)", request.body)[1] for request in source.fake.seen]  # type: ignore[index]
+    assert len(days) == len(set(days)) == 65
 
 
 def test_a_visit_that_goes_on_gets_its_further_events(bench: Make) -> None:
