@@ -52,6 +52,8 @@ _READINGS = 5
 _JUDGED_ROWS = 20
 """Records without a declared field that say that the field is gone, and not only empty."""
 _CHUNK_ROWS = 20_000
+_GATHERED_ROWS, _GATHERED_PAGES = 2_000, 20
+"""Pages that are landed together, at most."""
 _EXPORT_TRIES = 3
 _DOWNLOADS = ".download"
 
@@ -155,7 +157,8 @@ class _Scan:
         figures = self._request.figures
         figures.parts = self._task.total
         figures.parts_done = self._task.total - len(self._task.units)
-        for batch in self._units():
+        pages = self._units()
+        for batch in pages if self._request.is_trial else _gathered(pages):
             self._note(batch.rows)
             if whole:
                 present.append(self._keys_of(batch.rows))
@@ -373,7 +376,8 @@ class _Scan:
         flat = self._flat(found, unit)
         # Pages are told apart and followed by records, of which an exploded row is only a part.
         plain = self._flat(found, unit, records.model_copy(update={"explode": None})) if records.explode else flat
-        content = hashlib.blake2b(repr(plain).encode(), digest_size=16).digest()
+        rows = self._framed(flat, unit)
+        content = _digest(rows if plain is flat else self._framed(plain, unit))
         if plain and content in memory.pages:
             raise PageError("a page came a second time where the next one was asked for")
         self._require_key(flat, unit)
@@ -381,7 +385,6 @@ class _Scan:
         repeats = getattr(self._origin.paging, "repeats", False)
         if following is not None and not repeats and repr(following) in memory.positions | {repr(position)}:
             raise PageError(f"the page leads back to one that was read before ({_shown(following)})")
-        rows = self._framed(flat, unit)
         memory.pages.add(content)
         memory.positions.add(repr(position))
         total = None
@@ -411,7 +414,7 @@ class _Scan:
     ) -> list[dict[str, str | None]]:
         try:
             known = {"_parent": dict(unit.parent), "_each": dict(unit.each)}
-            return list(answers.rows(found, records or self._origin.records, known))
+            return answers.flat_rows(found, records or self._origin.records, known)
         except RecordsError as error:
             raise SourceError(f"{self._request.name}: {error}; correct {self._at('records')}") from error
 
@@ -690,9 +693,8 @@ class _Scan:
         if cursor is None or not cursor.is_field or cursor.field not in rows.columns:
             return None
         values = rows[cursor.field].drop_nulls().unique().to_list()
-        points = [windows.point(text, cursor.format, self._request.source.timezone) for text in values]
+        known = windows.points(values, cursor.format, self._request.source.timezone)
         limit = self._task.begin
-        known = [value for value in points if value is not None]
         if values and not known:
             raise SourceError(
                 f"{self._request.name}: cursor {cursor.field!r} holds {values[0]!r}, which is not {cursor.format!r}; "
@@ -798,6 +800,32 @@ def _opened(path: Path) -> IO[bytes]:
     with path.open("rb") as file:
         is_packed = file.read(2) == b"\x1f\x8b"
     return cast(IO[bytes], gzip.open(path)) if is_packed else path.open("rb")
+
+
+def _digest(rows: pl.DataFrame) -> bytes:
+    """What tells one page from another."""
+    hashes = rows.hash_rows(seed=7).to_numpy().tobytes() if rows.width else b""
+    return hashlib.blake2b(hashes, person=str(rows.height).encode()[:16], digest_size=16).digest()
+
+
+def _gathered(batches: Iterator[Batch]) -> Iterator[Batch]:
+    """Small pages put together, for what each batch costs beside its rows."""
+    held: list[Batch] = []
+    for batch in batches:
+        held.append(batch)
+        if len(held) >= _GATHERED_PAGES or sum(one.rows.height for one in held) >= _GATHERED_ROWS:
+            yield _joined(held)
+            held = []
+    if held:
+        yield _joined(held)
+
+
+def _joined(batches: Sequence[Batch]) -> Batch:
+    rejects = [batch.rejects for batch in batches if batch.rejects is not None]
+    return Batch(
+        pl.concat([batch.rows for batch in batches], how="diagonal"),
+        pl.concat(rejects) if rejects else None,
+    )
 
 
 def _shown(position: Position) -> str:

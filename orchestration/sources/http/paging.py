@@ -6,11 +6,13 @@ reconciling page numbers (``engine``).
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
+from itertools import pairwise
 from typing import Any, Protocol
 from urllib.parse import urljoin
 
@@ -153,37 +155,35 @@ class _Keyset:
         paging = self._paging
         if not rows:
             return None
-        values = [tuple(row.get(name) for name in paging.fields) for row in rows]
-        for row in values:
-            if None in row:
-                name = paging.fields[row.index(None)]
+        columns = [[row.get(name) for row in rows] for name in paging.fields]
+        for name, column in zip(paging.fields, columns, strict=True):
+            if None in column:
                 raise PageError(f"a record has no {name!r}, by which the pages are asked for (paging.fields)")
+        last = tuple(column[-1] for column in columns)
         before = tuple(position["last"][name] for name in paging.fields)
-        hows = self._hows(values if None in before else [before, *values])
-        if None not in hows:
-            keys = [tuple(_ordered(value, how) for value, how in zip(row, hows, strict=True)) for row in values]
-            for one, two, row in zip(keys, keys[1:], values[1:], strict=False):
-                if self._is_ahead(one, two):
-                    way = "falling" if paging.newest_first else "rising"
-                    raise PageError(
-                        f"records do not come in {way} order of {', '.join(paging.fields)} ({', '.join(map(str, row))} "
-                        "stands in the wrong place); ask for that order, or set paging.order to how the source compares"
-                    )
-            if None not in before:
-                behind = tuple(_ordered(value, how) for value, how in zip(before, hows, strict=True))
-                if keys[-1] == behind or self._is_ahead(behind, keys[-1]):
-                    self._require_end(before, rows)
-                    return None
-        elif None not in before and values[-1] == before:
+        is_first = None in before
+        compared = self._compared(columns if is_first else [[b, *c] for b, c in zip(before, columns, strict=True)])
+        if compared is not None:
+            keys = list(zip(*compared, strict=True))
+            behind = None if is_first else keys.pop(0)
+            in_order = operator.ge if paging.newest_first else operator.le
+            if not all(map(in_order, keys, keys[1:])):
+                at = next(number for number, pair in enumerate(pairwise(keys), 1) if not in_order(*pair))
+                way = "falling" if paging.newest_first else "rising"
+                raise PageError(
+                    f"records do not come in {way} order of {', '.join(paging.fields)} "
+                    f"({', '.join(str(column[at]) for column in columns)} stands in the wrong place); ask for that "
+                    "order, or set paging.order to how the source compares"
+                )
+            if behind is not None and in_order(keys[-1], behind):
+                self._require_end(before, rows)
+                return None
+        elif not is_first and last == before:
             self._require_end(before, rows)
             return None
         if paging.short_is_last and len(rows) < (paging.size or 0):
             return None
-        return {"last": dict(zip(paging.fields, values[-1], strict=True))}
-
-    def _is_ahead(self, one: Any, two: Any) -> bool:
-        """Whether ``one`` comes behind ``two`` in the order that was asked for."""
-        return one < two if self._paging.newest_first else one > two
+        return {"last": dict(zip(paging.fields, last, strict=True))}
 
     def _require_end(self, before: tuple[Any, ...], rows: Sequence[Flat]) -> None:
         """Fail where a page with nothing behind the last record cannot be told from a standstill."""
@@ -196,32 +196,37 @@ class _Keyset:
             "paging.fields, or ask for larger pages"
         )
 
-    def _hows(self, values: Sequence[tuple[Any, ...]]) -> list[str | None]:
-        """How each field is compared; None where that is not known."""
-        if self._paging.order is not None:
-            return [None if how == "none" else how for how in self._paging.order]
-        hows: list[str | None] = []
-        for column in zip(*values, strict=True):
-            for how in ("number", "time", "text"):
-                if all(_ordered(value, how) is not None for value in column):
-                    hows.append(how)
-                    break
-        return hows
+    def _compared(self, columns: Sequence[Sequence[str | None]]) -> list[list[Any]] | None:
+        """Each column as it is compared; None where the source's order cannot be told from the text."""
+        order = self._paging.order
+        if order is not None and "none" in order:
+            return None
+        found = []
+        for number, column in enumerate(columns):
+            ways = ("number", "time", "text") if order is None else (order[number],)
+            ordered = next((values for how in ways if (values := _ordered(column, how)) is not None), None)
+            if ordered is None:
+                raise PageError(
+                    f"{self._paging.fields[number]!r} holds {column[-1]!r}, which is no {ways[0]}; correct paging.order"
+                )
+            found.append(ordered)
+        return found
 
 
-def _ordered(value: str | None, how: str | None) -> Any:
-    """A value as it is compared; None where it cannot be."""
-    if value is None:
-        return None
+def _ordered(column: Sequence[str | None], how: str) -> list[Any] | None:
+    """Values as they are compared; None where one of them cannot be."""
+    texts = [str(text) for text in column]
     try:
-        if how == "number":
-            return Decimal(value)
-        if how == "time":
-            moment = datetime.fromisoformat(value)
-            return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        match how:
+            case "number":
+                numbers = list(map(Decimal, texts))
+                return numbers if all(map(Decimal.is_finite, numbers)) else None
+            case "time":
+                moments = list(map(datetime.fromisoformat, texts))
+                return [moment if moment.tzinfo else moment.replace(tzinfo=UTC) for moment in moments]
     except (InvalidOperation, ValueError):
         return None
-    return value
+    return texts
 
 
 class _Numbered:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import functools
+import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -30,6 +31,9 @@ class Number(str):
     """A JSON number, as the text it was sent as."""
 
     __slots__ = ()
+
+
+_FLAT = frozenset({str, Number, type(None)})
 
 
 # JMESPath's own functions (join, length, to_number, …) know types by their names.
@@ -146,6 +150,16 @@ def rows(
             yield flat
 
 
+def flat_rows(
+    found: Sequence[dict[str, Any]], records: Records, known: Mapping[str, Any] | None = None
+) -> list[dict[str, str | None]]:
+    """``rows`` as a list; records that are flat already are taken as they are."""
+    is_as_it_comes = not (records.typed or records.explode or records.pick or records.pivot or records.false_is_null)
+    if is_as_it_comes and _FLAT.issuperset(map(type, itertools.chain.from_iterable(map(dict.values, found)))):
+        return list(found)
+    return list(rows(found, records, known))
+
+
 def picks(record: Mapping[str, Any], records: Records) -> dict[str, Any]:
     """The values of ``records.pick`` in one record."""
     return {name: find(path, record) for name, path in records.pick.items()}
@@ -157,7 +171,7 @@ def frame(flat: Sequence[Mapping[str, str | None]], constants: Mapping[str, str 
     Raises:
         RecordsError: there are more than ``MAX_COLUMNS`` columns.
     """
-    names = list(dict.fromkeys(name for row in flat for name in row))
+    names = list(dict.fromkeys(itertools.chain.from_iterable(flat)))
     if len(names) > MAX_COLUMNS:
         raise RecordsError(
             f"the records have {len(names)} different fields, such as {names[-1]!r}: objects whose keys are data; name "
@@ -247,7 +261,7 @@ def _flatten(record: Mapping[str, Any], prefix: str, into: dict[str, str | None]
     for key, value in record.items():
         name = prefix + key
         if value is None or isinstance(value, str):
-            into[name] = None if value is None else str(value)
+            into[name] = value
         elif value is True or value is False:
             into[name] = "true" if value else "false"
         elif isinstance(value, dict) and name not in keep:

@@ -128,6 +128,19 @@ def point(text: str | None, how: str, timezone: str) -> Point | None:
     return (moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(timezone))).astimezone(UTC)
 
 
+def points(texts: Sequence[str], how: str, timezone: str) -> list[Point]:
+    """``point`` of each text that can be read; for many times of one form without a look at each."""
+    if how == "iso":
+        try:
+            moments = list(map(datetime.fromisoformat, texts))
+        except ValueError:
+            moments = []
+        if moments and all(moment.tzinfo for moment in moments):
+            return [moment.astimezone(UTC) for moment in moments]
+    found = (point(text, how, timezone) for text in texts)
+    return [value for value in found if value is not None]
+
+
 def text_of(value: Point | None) -> str | None:
     """A cursor value as it is kept in manifests."""
     if value is None:
