@@ -121,7 +121,7 @@ WAYS = {
     # Reconciled by count, records may come or go, not both: their number would be the same.
     "page": Way(
         {
-            "request": {"path": "/page/items", "params": {"since": "{{ window.start }}"}},
+            "request": {"path": "/page/items"},
             "records": {"path": "data"},
             "paging": {
                 "kind": "page",
