@@ -10,12 +10,15 @@ import binascii
 import functools
 import itertools
 import json
+import operator
 from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import jmespath
 import polars as pl
 from jmespath import functions as _jmespath_functions
+from jmespath.visitor import TreeInterpreter
 
 from orchestration.sources.http.config import Records
 
@@ -28,9 +31,45 @@ class RecordsError(ValueError):
 
 
 class Number(str):
-    """A JSON number, as the text it was sent as."""
+    """A JSON number, as the text it was sent as; the larger of two is the one of the larger value."""
 
     __slots__ = ()
+
+    def __lt__(self, other: object) -> bool:
+        return _compared(operator.lt, self, other)
+
+    def __gt__(self, other: object) -> bool:
+        return _compared(operator.gt, self, other)
+
+
+class _Interpreter(TreeInterpreter):
+    """JMESPath whose comparisons take the numbers of an answer, which are texts here, for the numbers they are."""
+
+    def visit_comparator(self, node: Mapping[str, Any], value: Any) -> Any:
+        one, two = (self.visit(child, value) for child in node["children"])
+        compare = self.COMPARATOR_FUNC[node["value"]]
+        if not {type(one), type(two)} & {Number, int, float}:
+            is_ordered = isinstance(one, str) and isinstance(two, str)
+            return compare(one, two) if is_ordered or node["value"] in {"eq", "ne"} else None
+        numbers = _decimal(one), _decimal(two)
+        if None not in numbers:
+            return compare(*numbers)
+        return {"eq": False, "ne": True}.get(node["value"])
+
+
+def _decimal(value: Any) -> Decimal | None:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    try:
+        number = Decimal(str(value))
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() else None
+
+
+def _compared(compare: Any, one: str, two: object) -> bool:
+    numbers = _decimal(one), _decimal(two)
+    return bool(compare(*numbers) if None not in numbers else compare(str(one), str(two)))
 
 
 _FLAT = frozenset({str, Number, type(None)})
@@ -81,7 +120,7 @@ def find(expression: str | None, document: Any) -> Any:
     if expression is None:
         return document
     try:
-        return _compiled(expression).search(document)
+        return _INTERPRETER.visit(_compiled(expression), document)
     except jmespath.exceptions.JMESPathError as error:
         raise RecordsError(f"{expression!r} cannot be looked up ({' '.join(str(error).split())[:200]})") from error
 
@@ -296,4 +335,7 @@ def _named(names: Sequence[str], values: Any, place: str) -> dict[str, Any]:
 
 @functools.lru_cache(1024)
 def _compiled(expression: str) -> Any:
-    return jmespath.compile(expression)
+    return jmespath.compile(expression).parsed
+
+
+_INTERPRETER = _Interpreter()
