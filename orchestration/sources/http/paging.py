@@ -28,7 +28,9 @@ from orchestration.sources.http.records import as_text, find, says_yes
 
 Position = dict[str, Any]
 Flat = Mapping[str, str | None]
-_LINK_NEXT = re.compile(r"<([^>]*)>\s*;[^,]*\brel\s*=\s*\"?next\"?", re.IGNORECASE)
+_LINK_NEXT = re.compile(
+    r"""<([^>]*)>(?:[^,"]|"[^"]*")*?;\s*rel\s*=\s*(?:"(?:[^"]*\s)?next(?:\s[^"]*)?"|next(?=[\s;,]|$))""", re.IGNORECASE
+)
 
 
 class PageError(Exception):
