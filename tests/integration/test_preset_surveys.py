@@ -377,6 +377,7 @@ def test_surveymonkey_is_asked_for_a_window_with_both_ends(bench: Make) -> None:
     source.load()
     for request in source.fake.seen:
         assert {"start_modified_at", "end_modified_at", "sort_by", "sort_order"} <= set(request.query)
+    assert source.last()["ip_address"].str.contains("^[0-9a-f]{64}$").all()
 
 
 def test_the_visits_of_matomo_are_read_day_by_day(bench: Make) -> None:
@@ -392,6 +393,7 @@ def test_the_visits_of_matomo_are_read_day_by_day(bench: Make) -> None:
     events = source.rows("web_event", landed, "events")
     assert events.height == landed.height
     assert keys(events, "event_name") == {"page_view"}
+    assert landed["visitIp"].is_null().all()
 
 
 @pytest.mark.parametrize("zone", ["Asia/Shanghai", "Europe/Berlin", "America/New_York"])
