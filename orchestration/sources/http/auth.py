@@ -205,7 +205,7 @@ class Credentials:
                 return response, read_json(response.content) if response.content.strip() else {}
             except ValueError:
                 fault = f"an answer that is no JSON: {self._excerpt(response)}"
-        raise SourceError(f"{self._name}: {who} does not answer as it should ({fault}); try again later", True)
+        raise SourceError(f"{self._name}: {who} does not answer as it should ({fault}); try again later")
 
     def _looked_up(self, path: str, document: Any) -> Any:
         try:

@@ -276,8 +276,7 @@ class Client:
             )
         except PassingFaultError as error:
             raise SourceError(
-                f"{self._request.name}: {error}; asked {retry.attempts} times. Nothing was loaded; try again later",
-                True,
+                f"{self._request.name}: {error}; asked {retry.attempts} times. Nothing was loaded; try again later"
             ) from None
 
     def wait(self, seconds: float) -> None:

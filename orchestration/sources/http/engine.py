@@ -62,7 +62,7 @@ def read_stream(request: ReadRequest) -> Delivery:
     """What is new in the stream since the cursor, or all of it.
 
     Raises:
-        SourceError: transient where the source is down; otherwise names what to mend.
+        SourceError: names what to mend; what may pass was tried again before it is raised.
     """
     task = windows.task(request)
     client = Client(request, request.figures)
@@ -339,8 +339,7 @@ class _Scan:
                 before = seen
         raise SourceError(
             f"{self._request.name}: {found}, in {_READINGS} readings: records move between the pages while they are "
-            f"read. Nothing was loaded. Ask for slices of time that are over, or another paging, in {self._place}",
-            True,
+            f"read. Nothing was loaded. Ask for slices of time that are over, or another paging, in {self._place}"
         )
 
     def _identities(self, rows: pl.DataFrame, by_key: bool) -> set[int]:
@@ -483,8 +482,7 @@ class _Scan:
                 if waited >= export.timeout_seconds:
                     raise SourceError(
                         f"{self._request.name}: the export is still {state!r} after {waited:.0f} s; raise "
-                        f"export.timeout_seconds in {self._place}, or ask for a shorter window (slices)",
-                        True,
+                        f"export.timeout_seconds in {self._place}, or ask for a shorter window (slices)"
                     )
                 self._client.wait(pause)
                 waited += max(pause, 0.001)
@@ -492,8 +490,7 @@ class _Scan:
             self._client.wait(self._backoff(attempt))
         raise SourceError(
             f"{self._request.name}: the source says {_EXPORT_TRIES} times that its export failed: "
-            f"{self._client.clean(said)}. Nothing was loaded; try again later",
-            True,
+            f"{self._client.clean(said)}. Nothing was loaded; try again later"
         )
 
     def _values(self, paths: Mapping[str, str], answer: Answer, place: str) -> dict[str, Any]:
@@ -533,8 +530,7 @@ class _Scan:
                 if attempt == _EXPORT_TRIES:
                     raise SourceError(
                         f"{self._request.name}: the file that was downloaded is damaged ({path.stat().st_size} bytes); "
-                        "asked several times. Nothing was loaded; try again later",
-                        True,
+                        "asked several times. Nothing was loaded; try again later"
                     )
                 self._client.wait(self._backoff(attempt))
             following = steps.following(position, answer, [])

@@ -352,8 +352,7 @@ def _parent_rows(request: ReadRequest, origin: HttpOrigin) -> list[tuple[dict[st
     if not loads:
         raise SourceError(
             f"{request.name}: its parent {source.source}.{parent.stream} was never loaded; load it first, or look at "
-            "why that failed",
-            True,
+            "why that failed"
         )
     key = config.primary_key if isinstance(config.primary_key, list) else list(parent.fields.values())
     names = list(dict.fromkeys([*key, *parent.fields.values(), *parent.where]))
