@@ -347,6 +347,15 @@ def test_a_limesurvey_response_that_was_deleted_is_gone(bench: Make) -> None:
     assert source.last().filter("_deleted")["id"].to_list() == ["7"]
 
 
+def test_a_limesurvey_that_was_deactivated_deletes_nothing(bench: Make) -> None:
+    source = bench("limesurvey", rows=60)
+    source.load()
+    source.fake.dialect.is_active = False  # type: ignore[attr-defined]
+    with pytest.raises(SourceError, match="nothing was deleted"):
+        source.load()
+    assert len(source.landing.manifests("voice", "responses")) == 1
+
+
 @pytest.mark.parametrize("preset", ["typeform", "formbricks"])
 def test_deleted_responses_are_found_where_keys_are_scanned(bench: Make, preset: str) -> None:
     source = bench(preset, rows=60)

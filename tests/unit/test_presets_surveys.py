@@ -49,9 +49,8 @@ def landed(config, stream, answer, **each):
     """Rows as the engine lands them."""
     origin = config.streams[stream].origin
     document = read_json(answer)
-    return frame(
-        list(rows(locate(document, origin.records), origin.records)), {f"each.{k}": v for k, v in each.items()}
-    )
+    found = list(rows(locate(document, origin.records), origin.records, {"_each": each}))
+    return frame(found, {f"each.{name}": value for name, value in each.items()})
 
 
 def declared(config):
@@ -337,7 +336,7 @@ def test_a_limesurvey_response_of_new_and_old_versions(text):
     response, answers, comments = read(config, found, "481516")
     assert response["answered_at"] == datetime(2026, 5, 1, 8, 2)
     kept = ("source_id", "status", "language", "invitation_id")
-    assert [response[name] for name in kept] == ["481516:7", "complete", "zh", "t7"]
+    assert [response[name] for name in kept] == ["481516:7", "complete", "zh", "481516:t7"]
     assert answers["nps"]["value_number"] == 9
     assert one(comments)["comment_text"] == "很好"
 
