@@ -273,14 +273,7 @@ class Landing:
             LandingError: a part is missing or has another size than committed.
         """
         self.verify(manifest)
-        lock = self._lock(self._folder(manifest.source, manifest.stream))
-        if lock is None:
-            raise SourceError(
-                f"{manifest.source}.{manifest.stream}: another process is loading this stream; try again when it has "
-                "finished",
-                transient=True,
-            )
-        with lock:
+        with self._only_loader(manifest.source, manifest.stream):
             content = _Content.of(manifest.content_hash)
             deleted = manifest.rows_deleted
             parts: list[Part] = []
@@ -342,14 +335,7 @@ class Landing:
             SourceError: another process is loading the stream (transient).
             LandingError: a part is missing or has another size than committed.
         """
-        lock = self._lock(self._folder(manifest.source, manifest.stream))
-        if lock is None:
-            raise SourceError(
-                f"{manifest.source}.{manifest.stream}: another process is loading this stream; try again when it has "
-                "finished",
-                transient=True,
-            )
-        with lock:
+        with self._only_loader(manifest.source, manifest.stream):
             parts = manifest.parts if manifest.removed_at is not None else ()
             if keep and manifest.parts and manifest.removed_at is None and set(keep) <= set(manifest.columns):
                 keys = self.scan(manifest).select(*keep, *META_SCHEMA).collect()
@@ -397,12 +383,7 @@ class Landing:
             SourceError: another process is loading the stream (transient).
         """
         folder = self._folder(source, stream)
-        lock = self._lock(folder)
-        if lock is None:
-            raise SourceError(
-                f"{source}.{stream}: another process is loading this stream; try again when it has finished",
-                transient=True,
-            )
+        lock = self._only_loader(source, stream)
         try:
             _remove_orphans(folder)
             last = max((path.name for path in folder.glob("load_date=*/load_id=*")), default=None)
@@ -443,6 +424,19 @@ class Landing:
 
     def _folder(self, source: str, stream: str) -> Path:
         return self.root / source / stream
+
+    def _only_loader(self, source: str, stream: str) -> IO[bytes]:
+        """The stream's lock, held until it is closed.
+
+        Raises:
+            SourceError: another process is loading the stream (transient).
+        """
+        if (lock := self._lock(self._folder(source, stream))) is None:
+            raise SourceError(
+                f"{source}.{stream}: another process is loading this stream; try again when it has finished",
+                transient=True,
+            )
+        return lock
 
     def _lock(self, folder: Path) -> IO[bytes] | None:
         folder.mkdir(parents=True, exist_ok=True)
