@@ -153,14 +153,14 @@ def warehouse_assets(settings: Settings) -> dg.AssetsDefinition:
             dbt = DbtCliResource(project_dir=project, dbt_executable=executable)
             yield from dbt.cli(arguments, context=context, target_path=_target(settings)).stream()
             return
-        inputs = _inputs(settings)
+        project_hash = _project_hash(settings)
+        inputs = _inputs(settings, project_hash)
         if (before := _last_build(settings)) and before["inputs"] == inputs and before["files"] == _files(settings):
             context.log.info("nothing that dbt reads changed since run %s built the marts", before["run_id"])
             for key in _in_order(context.assets_def):
                 yield dg.MaterializeResult(asset_key=key, metadata={"unchanged since run": before["run_id"]})
             return
         _build_note(settings).unlink(missing_ok=True)
-        project_hash = _project_hash(settings)
         if _built_project(settings) != project_hash:
             context.log.info("the dbt project is not the one that built the tables: incremental models are made anew")
             arguments.append("--full-refresh")
@@ -236,9 +236,9 @@ def _files(settings: Settings) -> list[list[int] | None]:
     return [[state.st_size, state.st_mtime_ns] if state else None for state in states]
 
 
-def _inputs(settings: Settings) -> str:
+def _inputs(settings: Settings, project_hash: str) -> str:
     """Hash of everything that a build depends on: clean files, the dbt project, the time zone, the versions."""
-    digest = hashlib.sha256(_project_hash(settings).encode())
+    digest = hashlib.sha256(project_hash.encode())
     for path in sorted(settings.clean_dir.glob("*/*.parquet")):
         state = path.stat()
         digest.update(f"{path.parent.name}/{path.name} {state.st_size} {state.st_mtime_ns}\n".encode())
