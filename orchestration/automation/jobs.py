@@ -18,25 +18,26 @@ EXCLUSIVE_TAG = {"experience/exclusive": "night"}
 
 def nightly_job(settings: Settings) -> UnresolvedAssetJobDefinition:
     """Extract, clean, gate, model, publish. One process: a process per step takes three times as long."""
-    return dg.define_asset_job(
-        "nightly",
-        selection=dg.AssetSelection.all() - dg.AssetSelection.groups(BACKFILL_GROUP),
-        description="One night: extract every source, clean, gate, build the marts, gate again, publish.",
-        executor_def=dg.in_process_executor,
-        tags=EXCLUSIVE_TAG,
-        hooks={step_metrics_hook(settings)},
+    return _night(
+        "nightly", "One night: extract every source, clean, gate, build the marts, gate again, publish.", settings
     )
 
 
 def erase_job(settings: Settings) -> UnresolvedAssetJobDefinition:
     """A night at once, for whoever asks for an erasure: it honours the request table, and publishes without them."""
-    return dg.define_asset_job(
+    return _night(
         "erase",
+        "Carries out the requests below $EXPERIENCE_HOME/privacy/request: takes the persons out of every layer, "
+        "publishes without them, searches every file and writes control.erasure. Every night does it too.",
+        settings,
+    )
+
+
+def _night(name: str, description: str, settings: Settings) -> UnresolvedAssetJobDefinition:
+    return dg.define_asset_job(
+        name,
         selection=dg.AssetSelection.all() - dg.AssetSelection.groups(BACKFILL_GROUP),
-        description=(
-            "Carries out the requests below $EXPERIENCE_HOME/privacy/request: takes the persons out of every layer, "
-            "publishes without them, searches every file and writes control.erasure. Every night does it too."
-        ),
+        description=description,
         executor_def=dg.in_process_executor,
         tags=EXCLUSIVE_TAG,
         hooks={step_metrics_hook(settings)},
