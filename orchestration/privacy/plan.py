@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import polars as pl
 
@@ -46,9 +47,9 @@ class LoadChange:
     after: pl.DataFrame
     rejects: int = 0
 
-    @property
+    @cached_property
     def numbers(self) -> list[int]:
-        """Rows that change or leave."""
+        """Rows that change or leave; asked for once the plan is whole."""
         same = self.before.join(self.after, on=self.before.columns, how="anti", nulls_equal=True)
         return same[_NUMBER].sort().to_list()
 
