@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestration.privacy.landed import Mode
-from orchestration.warehouse.files import sync_folder, temporary_path
+from orchestration.warehouse.files import sync, temporary_path
 
 FIELDS: Mapping[str, tuple[str, ...]] = {
     "person": ("person_id",),
@@ -98,7 +98,7 @@ def write(home: Path, request: Request) -> Path:
         target.flush()
         os.fsync(target.fileno())
     temporary.replace(path)
-    sync_folder(path.parent)
+    sync(path.parent)
     return path
 
 
@@ -108,7 +108,7 @@ def remove(home: Path, request_id: str) -> None:
     for path in (folder / f"{request_id}.json", temporary_path(folder / f"{request_id}.json")):
         path.unlink(missing_ok=True)
     if folder.is_dir():
-        sync_folder(folder)
+        sync(folder)
 
 
 def pending(home: Path) -> tuple[list[Request], list[str]]:

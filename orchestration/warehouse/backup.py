@@ -27,7 +27,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from orchestration.settings import HMAC_KEY_FILE, Settings
-from orchestration.warehouse.files import TEMPORARY_SUFFIX, sync_folder
+from orchestration.warehouse.files import TEMPORARY_SUFFIX, sync
 
 MANIFEST = "backup.json"
 FORMAT = 1
@@ -96,7 +96,7 @@ def back_up(settings: Settings, target: Path, *, now: datetime, with_key: bool =
     try:
         content = _write(settings, draft, now, with_key)
         draft.replace(target)
-        sync_folder(target.parent)
+        sync(target.parent)
     except OSError as error:
         raise BackupError(f"{target} was not written: {error}") from error
     finally:
@@ -126,7 +126,7 @@ def restore(source: Path, home: Path) -> Backup:
             home.rmdir()
         draft.chmod(0o755)
         draft.rename(home)
-        sync_folder(home.parent)
+        sync(home.parent)
     except (OSError, tarfile.TarError, EOFError) as error:
         raise BackupError(f"{source} cannot be restored: {error}; nothing was restored") from error
     finally:

@@ -46,7 +46,7 @@ from orchestration.warehouse.files import (
     TEMPORARY_SUFFIX,
     exclusive,
     prepare_parquet,
-    sync_folder,
+    sync,
     temporary_path,
     write_json,
     write_parquet,
@@ -633,7 +633,7 @@ class CleanStore:
                 temporary_path(path).replace(path)
         for name in pending["removals"]:
             (folder / f"{name}.parquet").unlink(missing_ok=True)
-        sync_folder(folder)
+        sync(folder)
         if (log := self._touched(contract)) is not None and pending["changed"]:
             log.apply()
         merged = self._merged(contract)
@@ -648,7 +648,7 @@ class CleanStore:
         if record != merged:
             write_json(record, folder / MERGED)
         (folder / PENDING).unlink()
-        sync_folder(folder)
+        sync(folder)
 
 
 @dataclass(frozen=True)

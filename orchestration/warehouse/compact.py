@@ -5,7 +5,6 @@ Does not belong here: when that is due (``privacy.erase``).
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 import duckdb
 
 from orchestration.settings import Settings
-from orchestration.warehouse.files import TEMPORARY_SUFFIX, sync_folder
+from orchestration.warehouse.files import TEMPORARY_SUFFIX, quoted, sync
 
 _OLD = "before_compaction"
 
@@ -39,23 +38,15 @@ def compact(path: Path, settings: Settings, beside: Mapping[str, Path] | None = 
             connection.execute("CHECKPOINT")
     config: dict[str, Any] = {"memory_limit": settings.duckdb_memory_limit, "threads": settings.duckdb_threads}
     with duckdb.connect(config=config) as connection:
-        connection.execute(f"ATTACH {_quoted(path)} AS {_OLD} (READ_ONLY)")
+        connection.execute(f"ATTACH {quoted(path)} AS {_OLD} (READ_ONLY)")
         for name, other in (beside or {}).items():
             if other.exists():
-                connection.execute(f'ATTACH {_quoted(other)} AS "{name}" (READ_ONLY)')
+                connection.execute(f'ATTACH {quoted(other)} AS "{name}" (READ_ONLY)')
         # Views name their database, so that the fresh file has to go by the name of the old one.
-        connection.execute(f'ATTACH {_quoted(fresh)} AS "{path.stem}"')
+        connection.execute(f'ATTACH {quoted(fresh)} AS "{path.stem}"')
         connection.execute(f'COPY FROM DATABASE {_OLD} TO "{path.stem}"')
         connection.execute(f'CHECKPOINT "{path.stem}"')
-    descriptor = os.open(fresh, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync(fresh)
     fresh.chmod(path.stat().st_mode & 0o777)
     fresh.replace(path)
-    sync_folder(path.parent)
-
-
-def _quoted(path: Path) -> str:
-    return "'" + str(path).replace("'", "''") + "'"
+    sync(path.parent)

@@ -27,7 +27,7 @@ from typing import Any
 import polars as pl
 
 from orchestration.contracts import CONTROL, Contract
-from orchestration.warehouse.files import sync_folder, write_parquet
+from orchestration.warehouse.files import sync, write_parquet
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.=-]")
 
@@ -62,7 +62,7 @@ class Control:
             write_parquet(_conform(frame, contract).sort(contract.key, nulls_last=True), path)
         elif path.exists():
             path.unlink()
-            sync_folder(path.parent)
+            sync(path.parent)
 
     def write_check_results(self, run_id: str, gate: str, frame: pl.DataFrame) -> None:
         """Keep the results of one gate of one run."""

@@ -22,13 +22,18 @@ TEMPORARY_SUFFIX = ".tmp"
 _ROOM = 1 << 20
 
 
-def sync_folder(folder: Path) -> None:
-    """Make renames and removals within ``folder`` survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Make what a file holds, or renames and removals within a folder, survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def quoted(text: str | Path) -> str:
+    """A text or path as an SQL literal, for statements that take no parameters."""
+    return "'" + str(text).replace("'", "''") + "'"
 
 
 def temporary_path(path: Path) -> Path:
@@ -63,7 +68,7 @@ def write_parquet(frame: pl.DataFrame, path: Path) -> None:
     """Write ``frame`` to ``path`` in one step: readers see the old file or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     prepare_parquet(frame, path).replace(path)
-    sync_folder(path.parent)
+    sync(path.parent)
 
 
 def write_json(value: Any, path: Path) -> None:
@@ -75,7 +80,7 @@ def write_json(value: Any, path: Path) -> None:
         target.flush()
         os.fsync(target.fileno())
     temporary.replace(path)
-    sync_folder(path.parent)
+    sync(path.parent)
 
 
 @contextmanager

@@ -37,6 +37,7 @@ import polars as pl
 
 from orchestration.contracts import CONTROL, Contract
 from orchestration.settings import Settings
+from orchestration.warehouse.files import quoted, sync
 
 DATABASE = "marts.duckdb"
 """File name of the published database in every release; ``marts`` is thereby the catalogue's name."""
@@ -246,7 +247,7 @@ def publish(
                 # A run that was killed between here and the swap, or a release that was rolled back from.
                 release.path.rename(_releases_dir(settings) / f"{_WORK}old-{run_id}")
             work.rename(release.path)
-            _sync(_releases_dir(settings))
+            sync(_releases_dir(settings))
             step("in place")
             _swap(settings, run_id, step)
         finally:
@@ -497,14 +498,10 @@ def _add_control(path: Path, frames: Mapping[str, pl.DataFrame], settings: Setti
             connection.register("frame", frame.to_arrow())
             connection.execute(f'CREATE TABLE "{name}" AS FROM frame')
             connection.unregister("frame")
-            connection.execute(f'COMMENT ON TABLE "{name}" IS {_quoted(f"{contract.grain}. {contract.description}")}')
+            connection.execute(f'COMMENT ON TABLE "{name}" IS {quoted(f"{contract.grain}. {contract.description}")}')
             for column in contract.all_columns:
-                connection.execute(f'COMMENT ON COLUMN "{name}"."{column.name}" IS {_quoted(column.description)}')
+                connection.execute(f'COMMENT ON COLUMN "{name}"."{column.name}" IS {quoted(column.description)}')
         connection.execute("CHECKPOINT")
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
 
 
 def _export(
@@ -531,7 +528,7 @@ def _export(
             table = _link(same, name, file) if same is not None and name not in PUBLISHED_CONTROL else None
             if table is None:
                 row = connection.execute(
-                    f'COPY (FROM "{name}" ORDER BY {_order(connection, name)}) TO {_quoted(str(file))} '
+                    f'COPY (FROM "{name}" ORDER BY {_order(connection, name)}) TO {quoted(str(file))} '
                     "(FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1)"
                 ).fetchone()
                 assert row is not None
@@ -603,14 +600,6 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def _seal(work: Path) -> None:
     """Flush every file and folder to disk, and take away the right to write the files.
 
@@ -621,9 +610,9 @@ def _seal(work: Path) -> None:
     for folder in (work / PARQUET, work):
         for file in folder.iterdir():
             if file.is_file():
-                _sync(file)
+                sync(file)
                 file.chmod(0o444)
-        _sync(folder)
+        sync(folder)
 
 
 def _swap(settings: Settings, run_id: str, step: Callable[[str], None]) -> None:
@@ -632,7 +621,7 @@ def _swap(settings: Settings, run_id: str, step: Callable[[str], None]) -> None:
     link.symlink_to(Path("releases") / run_id, target_is_directory=True)
     step("linked")
     link.replace(settings.serving_dir / CURRENT)
-    _sync(settings.serving_dir)
+    sync(settings.serving_dir)
     step("swapped")
 
 

@@ -34,7 +34,7 @@ from orchestration.sources.errors import suggest
 from orchestration.sources.landing import Landing, Manifest, load_time
 from orchestration.warehouse.clean import CleanStore
 from orchestration.warehouse.control import Control
-from orchestration.warehouse.files import sync_folder, write_json
+from orchestration.warehouse.files import sync, write_json
 from orchestration.warehouse.publish import current_release, prune, releases
 
 POLICY_FILE = "retention.yaml"
@@ -400,7 +400,7 @@ def _files(
             else:
                 path.unlink(missing_ok=True)
         for folder in {path.parent for path in paths if path.parent.is_dir()}:
-            sync_folder(folder)
+            sync(folder)
 
     rows = (
         int(

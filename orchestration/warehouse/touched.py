@@ -23,7 +23,7 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
-from orchestration.warehouse.files import prepare_parquet, sync_folder, temporary_path, write_parquet
+from orchestration.warehouse.files import prepare_parquet, sync, temporary_path, write_parquet
 
 FOLDER = "touched"
 PROBE = "probe"
@@ -75,7 +75,7 @@ class TouchedLog:
         for path in (self._entity, self._change):
             if temporary_path(path).exists():
                 temporary_path(path).replace(path)
-        sync_folder(self._change.parent)
+        sync(self._change.parent)
 
     def discard(self) -> None:
         """Remove files that were prepared by somebody who was killed before deciding."""

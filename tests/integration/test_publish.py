@@ -631,8 +631,8 @@ def test_everything_is_synced_before_the_swap(settings, monkeypatch):
     """A crash of the machine must not leave a link to a release whose bytes are not on disk."""
     write_marts(settings, 1, rows=10)
     events: list[str] = []
-    real = publishing._sync
-    monkeypatch.setattr(publishing, "_sync", lambda path: (events.append(Path(path).name), real(path)))
+    real = publishing.sync
+    monkeypatch.setattr(publishing, "sync", lambda path: (events.append(Path(path).name), real(path)))
     run(settings, "run-1", after_step=events.append, extra_files={"report.html": b"x"})
     before_swap = events[: events.index("linked")]
     expected = {"marts.duckdb", "release.json", "report.html", "parquet", "fct_order.parquet", "releases"}
