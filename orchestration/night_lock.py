@@ -47,17 +47,22 @@ def logged(path: Path) -> Iterator[Path]:
         yield path
 
 
+def open_runs(instance: Any, job_name: str | None = None) -> list[Any]:
+    """Runs that have begun and not ended, of one job or of all; also those that were killed since."""
+    import dagster as dg
+
+    states = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.CANCELING]
+    return list(instance.get_runs(dg.RunsFilter(job_name=job_name, statuses=states)))
+
+
 def end_dead_runs(instance: Any, pid_tag: str) -> list[str]:
     """Mark runs that were killed as failed, so that the pools they hold are free again; gives their run ids.
 
     A process that runs holds the lock that the caller holds now: a run with ``pid_tag`` that is still open in the
     instance is dead.
     """
-    import dagster as dg
-
-    open_states = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.CANCELING]
     dead = []
-    for run in instance.get_runs(dg.RunsFilter(statuses=open_states)):
+    for run in open_runs(instance):
         if pid := run.tags.get(pid_tag):
             instance.report_run_failed(run, message=f"the process {pid} of this run is gone")
             instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)

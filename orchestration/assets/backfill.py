@@ -21,7 +21,7 @@ from orchestration.assets.load import MAX_RETRIES, TryAgainError, load_stream
 from orchestration.automation.alerts import NIGHTLY, PID_TAG
 from orchestration.contracts import CONTRACTS
 from orchestration.errors import CannotRunError
-from orchestration.night_lock import only_night
+from orchestration.night_lock import only_night, open_runs
 from orchestration.settings import Settings
 from orchestration.sources.backfill import day_window, windowed_streams
 from orchestration.sources.config import SourceConfig
@@ -133,8 +133,7 @@ def _refuse_beside_a_night(context: dg.AssetExecutionContext) -> None:
     Raises:
         CannotRunError: names the run.
     """
-    running = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.CANCELING]
-    for run in context.instance.get_runs(dg.RunsFilter(job_name=NIGHTLY, statuses=running)):
+    for run in open_runs(context.instance, NIGHTLY):
         if PID_TAG not in run.tags:
             raise CannotRunError(
                 f"night {run.run_id} is running; launch the job backfill_by_day or backfill_by_month, whose runs wait "

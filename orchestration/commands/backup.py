@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from orchestration.errors import CannotRunError
-from orchestration.night_lock import only_night
+from orchestration.night_lock import only_night, open_runs
 from orchestration.settings import HMAC_KEY_FILE, HOME_VARIABLE, Settings
 from orchestration.warehouse.backup import Backup, BackupError, back_up, restore
 
@@ -77,9 +77,8 @@ def _no_run_of_the_daemon() -> Iterator[None]:
     except DagsterHomeNotSetError:
         yield
         return
-    working = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.CANCELING]
     with instance:
-        if running := instance.get_runs(dg.RunsFilter(statuses=working)):
+        if running := open_runs(instance):
             raise CannotRunError(
                 f"the run {running[0].run_id} of the job {running[0].job_name} is open; wait until it ends (one that "
                 "was killed is closed by the next night)"
