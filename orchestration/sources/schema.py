@@ -59,7 +59,7 @@ def schema(type_name: str | None = None) -> Schema:
     for model in wanted:
         reference = made[model, "validation"]["$ref"].rpartition("/")[2]
         assert reference == model.__name__, f"two models are called {model.__name__}"
-    _describe([*wanted, *_inner(wanted)], definitions)
+    _describe([*wanted, *models_in(wanted)], definitions)
     for contract in CONTRACTS.values():
         definitions[f"fields_{contract.name}"] = _fields(contract)
         definitions[f"changed_fields_{contract.name}"] = _changed_fields(contract)
@@ -137,7 +137,7 @@ def _one_or_many(found: Schema) -> Schema:
     return found
 
 
-def _inner(models: Sequence[type[BaseModel]]) -> Iterator[type[BaseModel]]:
+def models_in(models: Sequence[type[BaseModel]]) -> Iterator[type[BaseModel]]:
     """Models that stand in fields of ``models``, at any depth."""
     seen = set(models)
     due = list(models)
@@ -184,7 +184,7 @@ def _describe(models: Sequence[type[BaseModel]], definitions: Schema) -> None:
             entry = definition["properties"][info.alias or name]
             entry.pop("title", None)
             entry.pop("default", None)
-            if text := says.get(name):
+            if text := says.get(name) or says.get(info.alias or ""):
                 entry["description"] = text.replace("``", "`")
     if "Secret" in definitions:
         definitions["Secret"] |= {"minProperties": 1, "maxProperties": 1}
@@ -345,4 +345,4 @@ def _of_preset(chosen: Preset, kinds: Mapping[str, SourceKind], definitions: Sch
     }
 
 
-__all__ = ["FILE", "FOLDER", "MODELINE", "ConfigError", "described", "schema"]
+__all__ = ["FILE", "FOLDER", "MODELINE", "ConfigError", "described", "models_in", "schema"]

@@ -80,7 +80,10 @@ class Trials:
         for parent in parents(self.source, stream):
             if parent not in self._parents:
                 self._land(parent)
-        return self._first(self.request(stream))
+        try:
+            return self._first(self.request(stream))
+        except ConfigError as error:
+            raise SourceError(str(error)) from error
 
     def batches(self, stream: str) -> Iterator[pl.DataFrame]:
         """Every batch of a stream that is small."""
@@ -112,10 +115,7 @@ class Trials:
     def _first(self, request: ReadRequest) -> Trial:
         is_declared = isinstance(request.config.origin, declared.DeclaredOrigin)
         read = declared.read if is_declared else source_kind(self.source.type).read
-        try:
-            delivery = read(request)
-        except ConfigError as error:
-            raise SourceError(str(error)) from error
+        delivery = read(request)
         with closing(delivery), _closing(delivery.batches) as batches:
             rows = pl.DataFrame()
             for batch in itertools.islice(batches, EMPTY_BATCHES):

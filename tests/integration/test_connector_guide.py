@@ -1,0 +1,147 @@
+"""docs/guides/connector.md: its server runs, its YAML is checked, discovered, planned and loaded as it says."""
+
+from __future__ import annotations
+
+import re
+import socket
+import subprocess
+import sys
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from orchestration.cli import main
+from orchestration.sources.landing import Landing
+
+GUIDE = (Path(__file__).resolve().parents[2] / "docs/guides/connector.md").read_text(encoding="utf-8")
+
+
+def block(kind: str) -> str:
+    found = re.findall(rf"```{kind}\n(.*?)```", GUIDE, re.S)
+    assert found, kind
+    return found[0]
+
+
+@pytest.fixture(scope="module")
+def teashop(tmp_path_factory):
+    """The guide's server; gives its port."""
+    script = tmp_path_factory.mktemp("teashop") / "teashop.py"
+    # It says that it listens, so that nobody has to guess.
+    code = block("python")
+    start = "ThreadingHTTPServer(("
+    assert code.count(start) == 1
+    ready = code.replace(start, "server = ThreadingHTTPServer((").replace(").serve_forever()", ")")
+    script.write_text(f"{ready}print('ready', flush=True)\nserver.serve_forever()\n", encoding="utf-8")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = subprocess.Popen([sys.executable, script, str(port)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n", "the guide's server did not start"
+    yield port
+    process.terminate()
+    process.wait(10)
+
+
+@pytest.fixture
+def home(tmp_path, teashop, monkeypatch):
+    monkeypatch.setenv("EXPERIENCE_HOME", str(tmp_path))
+    monkeypatch.delenv("EXPERIENCE_SOURCES", raising=False)
+    monkeypatch.setenv("TEASHOP_TOKEN", "green-tea")
+    assert main(["init"]) == 0
+    # The shop's orders are of the last days; the guide's window begins on a day that goes further back every day.
+    start = (datetime.now(UTC).date() - timedelta(days=21)).isoformat()
+    text = block("yaml").replace("http://127.0.0.1:8400", f"http://127.0.0.1:{teashop}")
+    assert re.search(r"start: \d{4}-\d\d-\d\d", text)
+    text = re.sub(r"start: \d{4}-\d\d-\d\d", f"start: {start}", text)
+    (tmp_path / "sources" / "teashop.yaml").write_text(text, encoding="utf-8")
+    draft = block("yaml draft").replace("http://127.0.0.1:8400", f"http://127.0.0.1:{teashop}")
+    (tmp_path / "draft.yaml").write_text(draft, encoding="utf-8")
+    return tmp_path
+
+
+def rows(home: Path, stream: str) -> pl.DataFrame:
+    landing = Landing(home / "landing")
+    return pl.concat([landing.scan(load).collect() for load in landing.manifests("teashop", stream)], how="diagonal")
+
+
+def test_discover_proposes_what_the_guide_shows(home, capsys):
+    assert main(["sources", "discover", str(home / "draft.yaml")]) == 0
+    said = capsys.readouterr().out
+    shown = GUIDE.partition("$ experience sources discover draft.yaml\n…\n")[2].partition("```")[0]
+    assert shown in said
+    assert "Customer 1" not in said
+
+
+def test_the_source_is_checked_planned_and_loaded_as_the_guide_says(home, capsys):
+    capsys.readouterr()
+    assert main(["sources", "check", "teashop"]) == 0
+    said = capsys.readouterr().out
+    shown = GUIDE.partition("$ experience sources check teashop\n")[2].partition("```")[0]
+    assert said == shown
+    landed = Landing(home / "landing")
+    assert not any(landed.manifests("teashop", name) for name in ("customers", "orders", "tickets", "responses"))
+
+    assert main(["sources", "plan", "teashop"]) == 0
+    said = capsys.readouterr().out
+    assert "changed_at from the beginning to" in said
+    assert "waits for the records of customers, which was never loaded" in said
+    # 15 requests were spent by the check.
+    assert "requests left today of 2000" in said
+
+    assert main(["sources", "run", "teashop"]) == 0
+    said = capsys.readouterr().out
+    for line in ("customers: 120 rows", "orders: 24 rows", "tickets: 3 rows", "responses: 2 rows"):
+        assert f"ok     teashop.{line} landed" in said
+    assert rows(home, "customers")["_deleted"].sum() == 1
+    assert sorted(rows(home, "orders")["order"]) == sorted(f"o{n}" for n in range(1, 25))
+    assert sorted(rows(home, "tickets")["parent.customer"]) == ["3", "40", "80"]
+    assert rows(home, "responses")["answers.score"].to_list() == ["9", "9"]
+
+    assert main(["sources", "run", "teashop"]) == 0
+    assert capsys.readouterr().out.count("nothing new") == 6
+    assert main(["sources", "loads", "teashop.orders", "--last", "1"]) == 0
+    head, load = capsys.readouterr().out.splitlines()
+    assert head.split()[-3:] == ["complete", "seconds", "requests"]
+    assert "incremental  unchanged" in load
+
+    before = (datetime.now(UTC).date() - timedelta(days=3)).isoformat()
+    assert main(["sources", "run", "teashop.orders", "--backfill", f"{before}..{before}"]) == 0
+    assert "rows landed" in capsys.readouterr().out
+    first, *_, backfill = Landing(home / "landing").manifests("teashop", "orders")
+    assert backfill.kind == "backfill"
+    assert backfill.cursor_to in {None, first.cursor_to}, "the cursor stays"
+    # A day has four orders; slices that are aligned reach to the midnights around it.
+    assert 4 <= backfill.rows_landed <= 8
+
+
+def test_faults_tell_their_mend(home, capsys, monkeypatch):
+    path = home / "sources" / "teashop.yaml"
+    right = path.read_text()
+    path.write_text(right.replace("records: {path: data}", "records: {path: dta}", 1))
+    assert main(["sources", "check", "teashop.customers"]) == 1
+    said = capsys.readouterr().out
+    assert "the answer has nothing at records.path 'dta'; it holds 'ok', 'data', 'next'" in said
+    path.write_text(right)
+    monkeypatch.setenv("TEASHOP_TOKEN", "a-wrong-and-secret-token")
+    assert main(["sources", "check", "teashop.customers"]) == 1
+    said = "".join(capsys.readouterr())
+    assert "answered 401" in said
+    assert "a-wrong-and-secret-token" not in said
+    monkeypatch.delenv("TEASHOP_TOKEN")
+    assert main(["sources", "check", "teashop.customers"]) == 1
+    assert "TEASHOP_TOKEN" in capsys.readouterr().out
+
+
+def test_an_error_in_a_200_fails_the_load_with_its_message(home, capsys):
+    path = home / "sources" / "teashop.yaml"
+    path.write_text(path.read_text().replace('{from: "{{ window.start }}", to: "{{ window.end }}"}', "{to: x}"))
+    assert main(["sources", "run", "teashop.orders"]) == 1
+    assert "from and to are needed" in capsys.readouterr().out
+    assert Landing(home / "landing").manifests("teashop", "orders") == []
+
+
+def test_the_days_of_the_guide_lie_in_the_past():
+    assert all(date.fromisoformat(day) for day in re.findall(r"start: (\d{4}-\d\d-\d\d)", GUIDE))
