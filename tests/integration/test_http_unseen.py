@@ -6,6 +6,7 @@ and what they must not lose. Does not belong here: faults of the wire (``tests/p
 
 from __future__ import annotations
 
+import gzip
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ import pytest
 
 from orchestration.settings import Settings
 from orchestration.sources.config import load_source
+from orchestration.sources.errors import SourceError
 from orchestration.sources.extract import LoadRecord, extract
 from orchestration.sources.http import client as http_client
 from orchestration.sources.landing import Landing
@@ -232,6 +234,64 @@ errors:
     assert unseen.ids() == {o["id"] for o in orders}
 
 
+def test_search_by_post_with_the_cursor_in_the_body_as_it_came(unseen: Unseen) -> None:
+    """Elasticsearch: the token is a list of numbers and texts, and goes back as one."""
+    docs = [{"id": f"d{n}", "at": 10**18 + n // 4} for n in range(50)]
+
+    def api(call: Call) -> Any:
+        given = call.json
+        assert given["size"] == 8
+        after = given.get("search_after")
+        assert after is None or isinstance(after[0], int)
+        rows = [d for d in docs if d["at"] >= given["from"]] if "from" in given else docs
+        rows = [d for d in rows if after is None or [d["at"], d["id"]] > after]
+        rows = sorted(rows, key=lambda d: (d["at"], d["id"]))[:8]
+        return {"hits": {"hits": [{"_source": d, "sort": [d["at"], d["id"]]} for d in rows]}}
+
+    unseen.api = api
+    text = source(
+        """
+request:
+  method: POST
+  path: /docs/_search
+  json: {size: 8, search_after: "{{ page.token | from_json }}", from: "{{ window.start }}"}
+records: {path: "hits.hits[]._source"}
+paging: {kind: token, next: "hits.hits[-1].sort"}
+""",
+        more="primary_key: [id]\nfields: {email: id}\ncursor: {field: at, format: number}",
+    )
+    assert unseen.load(text).rows_landed == 50
+    docs += [{"id": "e1", "at": docs[-1]["at"]}, {"id": "e2", "at": docs[-1]["at"] + 1}]
+    unseen.night(text)
+    assert unseen.ids() == {d["id"] for d in docs}
+
+
+def test_messages_newest_first_by_latest_and_oldest(unseen: Unseen) -> None:
+    """Slack: ``latest`` is exclusive, times are seconds with six decimals."""
+    start = int(BEGIN.timestamp()) - 5 * 86400
+    messages = [{"ts": f"{start + n * 3600}.{n:06d}", "text": f"héllo {n} ✓"} for n in range(100)]
+
+    def api(call: Call) -> Any:
+        latest, oldest = float(call.params.get("latest", "inf")), float(call.params.get("oldest", "0"))
+        rows = [m for m in reversed(messages) if oldest < float(m["ts"]) < latest]
+        return {"ok": True, "messages": rows[:15], "has_more": len(rows) > 15}
+
+    unseen.api = api
+    text = source(
+        """
+request: {path: /history, params: {latest: "{{ last.ts }}", oldest: "{{ window.start | epoch if window.start }}"}}
+records: {path: messages}
+paging: {kind: keyset, fields: [ts], newest_first: true}
+errors: [{path: ok, ok: "true", message: error}]
+""",
+        more="primary_key: [ts]\nfields: {email: text}\ncursor: {field: ts, format: epoch, lag: 1h}",
+    )
+    assert unseen.load(text).rows_landed == 100
+    messages.append({"ts": f"{int(unseen.now.timestamp()) + 60}.000001", "text": "neu"})
+    assert unseen.night(text).kind == "incremental"
+    assert unseen.ids(name="ts") == {m["ts"] for m in messages}
+
+
 @pytest.mark.parametrize(
     "said",
     [
@@ -328,6 +388,83 @@ paging:
     assert len(unseen.ids()) == 57
 
 
+@pytest.mark.parametrize("hours", [-3, 3])
+def test_local_times_over_the_end_of_summer_and_a_clock_that_is_wrong(unseen: Unseen, hours: int) -> None:
+    """Stamps as dd.mm.yyyy in local time, of whole seconds shared by many, asked for inclusively."""
+    from zoneinfo import ZoneInfo
+
+    zone = ZoneInfo("Europe/Berlin")
+    unseen.skew = timedelta(hours=hours)
+    unseen.now = datetime(2025, 10, 26, 0, 30, tzinfo=UTC)
+    people: list[dict[str, Any]] = []
+
+    def change(count: int) -> None:
+        stamp = (unseen.now + unseen.skew).astimezone(zone)
+        for _ in range(count):
+            people.append({"id": len(people), "email": f"n{len(people)}@example.org", "at": stamp})
+
+    def api(call: Call) -> Any:
+        # A local time that there is twice means the second to this source, which is the worse of both.
+        text = call.params.get("since")
+        since = datetime.strptime(text, "%d.%m.%Y %H:%M:%S").replace(tzinfo=zone, fold=1) if text else None
+        rows = [p for p in people if since is None or p["at"].astimezone(UTC) >= since.astimezone(UTC)]
+        return [{**p, "at": p["at"].strftime("%d.%m.%Y %H:%M:%S")} for p in rows]
+
+    unseen.api = api
+    text = source(
+        """
+request:
+  path: /people
+  params: {since: "{{ window.start | date('%d.%m.%Y %H:%M:%S', 'Europe/Berlin') if window.start }}"}
+""",
+        more='primary_key: [id]\nfields: {email: email}\ncursor: {field: at, format: "%d.%m.%Y %H:%M:%S", lag: 1h}',
+    ).replace("type: http", "type: http\ntimezone: Europe/Berlin")
+    for _ in range(6):
+        change(7)
+        unseen.load(text)
+        # Some more in the very second of the last stamp, after it was read.
+        change(3)
+        unseen.now += timedelta(minutes=25)
+    unseen.load(text)
+    assert len(unseen.ids()) == len(people)
+
+
+@pytest.mark.parametrize("fraction", ["", ".000000500"])
+@pytest.mark.parametrize("form", ["epoch", "epoch_ms", "iso"])
+def test_cursors_of_whole_seconds_with_many_equal(unseen: Unseen, form: str, fraction: str) -> None:
+    """An exclusive filter and records that come late within the second: a lag of a second or more is enough."""
+    people: list[dict[str, Any]] = []
+
+    def stamp(seconds: int) -> str | int:
+        if form == "iso":
+            return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f"{fraction}Z"
+        return seconds if form == "epoch" else seconds * 1000
+
+    def api(call: Call) -> Any:
+        since = call.params.get("since")
+        if form == "iso" and since:
+            since = str(datetime.fromisoformat(since).timestamp())
+        floor = float(since or 0) / (1000 if form == "epoch_ms" else 1)
+        return {"items": [{**p, "at": stamp(p["at"])} for p in people if p["at"] > floor]}
+
+    unseen.api = api
+    given = "window.start" if form == "iso" else f"window.start | {form} if window.start"
+    text = source(
+        f"""
+request: {{path: /people, params: {{since: "{{{{ {given} }}}}"}}}}
+records: {{path: items}}
+""",
+        more=f"primary_key: [id]\nfields: {{email: email}}\ncursor: {{field: at, format: {form}, lag: 2s}}",
+    )
+    for _ in range(3):
+        second = int(unseen.now.timestamp()) - 1
+        people += [{"id": len(people) + n, "email": "a@example.org", "at": second} for n in range(20)]
+        unseen.load(text)
+        people += [{"id": len(people) + n, "email": "a@example.org", "at": second} for n in range(5)]
+        unseen.night(text)
+    assert len(unseen.ids()) == 75
+
+
 def test_since_id_and_numbers_that_are_none(unseen: Unseen) -> None:
     tweets = [{"id": 10**18 + n, "email": f"n{n}@example.org"} for n in range(250)]
 
@@ -347,3 +484,46 @@ paging: {kind: keyset, fields: [id], newest_first: true}
     tweets += [{"id": 10**18 + n, "email": f"n{n}@example.org"} for n in range(250, 260)]
     assert unseen.night(text).rows_landed == 10
     assert len(unseen.ids()) == 260
+
+
+def test_an_export_that_answers_202_until_it_is_packed_lines(unseen: Unseen) -> None:
+    polls = iter([202, 202, 200] * 9)
+    people = records(40)
+
+    def api(call: Call) -> Any:
+        if call.method == "POST":
+            return Reply(json.dumps({"job": 7}).encode(), 202)
+        if call.method == "HEAD":
+            return Reply(status=next(polls))
+        return Reply(gzip.compress(b"\n".join(json.dumps(p).encode() for p in people)))
+
+    unseen.api = api
+    text = source(
+        """
+export:
+  start: {method: POST, path: /exports}
+  values: {job: job}
+  poll: {method: HEAD, path: "/exports/{{ export.job }}"}
+  done_status: [200]
+request: {path: "/exports/{{ export.job }}"}
+records: {format: ndjson}
+"""
+    )
+    assert unseen.load(text).rows_landed == 40
+    people.pop()
+    people.append({"id": 77, "email": "neu@example.org"})
+    unseen.night(text)
+    assert len(unseen.ids()) == 41
+
+
+def test_a_table_with_semicolons_and_a_mark_at_its_head(unseen: Unseen) -> None:
+    body = '\ufeffid;email;Straße\r\n1;a@example.org;Hauptstr. 1\r\n2;b@example.org;"Weg;2"\r\n'
+    unseen.api = lambda call: Reply(body.encode(), headers={"Content-Type": "text/csv"})
+    unseen.load(source('request: {path: /x}\nrecords: {format: csv, delimiter: ";"}'))
+    assert unseen.ids() == {"1", "2"}
+    assert set(unseen.latest()["Straße"]) == {"Hauptstr. 1", "Weg;2"}
+    unseen.api = lambda call: Reply(body.replace("\ufeff", "").encode("cp1252"))
+    unseen.night(source('request: {path: /x}\nrecords: {format: csv, delimiter: ";", encoding: cp1252}'))
+    assert set(unseen.latest()["Straße"]) == {"Hauptstr. 1", "Weg;2"}
+    with pytest.raises(SourceError, match="delimiter"):
+        unseen.night(source("request: {path: /x}\nrecords: {format: csv, encoding: cp1252}"))

@@ -111,9 +111,14 @@ def test_templates_give_texts_values_and_nothing():
     assert fill("{{ window.start | epoch_ms }}", variables) == 1777896000250
     assert fill("{{ window.start | date('%d.%m.%Y', 'Asia/Shanghai') }}", variables) == "04.05.2026"
     assert fill("{{ window.start | minus('1h') | iso }}", variables) == "2026-05-04T11:00:00.250000Z"
+    assert fill("{{ window.end | minus('1h') | epoch | string }}", variables) is None
+    assert fill("{{ (last.id | epoch) if window.end }}", variables) is None
 
 
-@pytest.mark.parametrize("text", ["{{ last.nothing }}", "{{ window.end | epoch }}", "{{ ''.__class__.__mro__ }}"])
+@pytest.mark.parametrize(
+    "text",
+    ["{{ last.nothing }}", "to {{ window.end | epoch }}", "{{ [window.end | epoch] }}", "{{ ''.__class__.__mro__ }}"],
+)
 def test_a_template_that_lacks_something_or_reaches_out_fails(text):
     with pytest.raises(TemplateError):
         fill_text(text, {"window": {"start": NOW, "end": None}, "last": {}})

@@ -19,7 +19,7 @@ from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 import jinja2
-from jinja2 import meta
+from jinja2 import meta, nodes
 from jinja2.sandbox import SandboxedEnvironment
 
 from orchestration.sources.config import read_duration
@@ -79,18 +79,33 @@ _FILTERS = {
     "b64": lambda text: base64.b64encode(str(text).encode()).decode(),
     "url": lambda text: quote(str(text), safe=""),
     "json": lambda value: json.dumps(value, ensure_ascii=False, default=iso),
+    "from_json": json.loads,
 }
 
 
-def _environment() -> SandboxedEnvironment:
+def _environment(filters: Mapping[str, Any]) -> SandboxedEnvironment:
     environment = SandboxedEnvironment(
         undefined=jinja2.StrictUndefined, finalize=lambda value: "" if value is None else iso(value), autoescape=False
     )
-    environment.filters.update(_FILTERS)
+    environment.filters.update(filters)
     return environment
 
 
-_ENVIRONMENT = _environment()
+def _of_nothing_nothing(given: Any) -> Any:
+    """The filter, which leaves nothing as it is: a parameter made of no window or token is left out."""
+    return lambda value, *args, **named: None if value is None else given(value, *args, **named)
+
+
+_ENVIRONMENT = _environment(_FILTERS)
+_ALONE = _environment(
+    {
+        name: _of_nothing_nothing(given)
+        for name, given in (
+            _FILTERS | {name: _ENVIRONMENT.filters[name] for name in ("string", "int", "float")}
+        ).items()
+    }
+)
+"""For texts that are one variable and its filters."""
 
 
 def check_template(text: str) -> None:
@@ -115,7 +130,7 @@ def fill(value: Any, variables: Mapping[str, Any]) -> Any:
     """Fill the templates of a nested value.
 
     A text that is one expression gives what the expression gives, a time as ISO text; entries of an object that give
-    None are left out.
+    None are left out. An ``if`` without ``else`` gives None, and so do the filters of one variable that is None.
 
     Raises:
         TemplateError: names the template and what it lacks.
@@ -148,6 +163,8 @@ def _filled(text: str, variables: Mapping[str, Any]) -> Any:
         if expression is not None:
             result = expression(**variables)
             if isinstance(result, jinja2.Undefined):
+                if result._undefined_name is None:
+                    return None  # an ``if`` without ``else``
                 raise TemplateError(f"the template {text!r} names a value that is not known here")
             return iso(result)
         return _template(text).render(**variables)
@@ -168,4 +185,12 @@ def _expression(text: str) -> Any:
     inner = text.strip()
     if not (inner.startswith("{{") and inner.endswith("}}")) or "{{" in inner[2:] or "{%" in inner:
         return None
-    return _ENVIRONMENT.compile_expression(inner[2:-2], undefined_to_none=False)
+    parsed = _ENVIRONMENT.parse(inner).find(nodes.Output)
+    environment = _ALONE if parsed is not None and _is_one_variable(parsed.nodes[0]) else _ENVIRONMENT
+    return environment.compile_expression(inner[2:-2], undefined_to_none=False)
+
+
+def _is_one_variable(node: nodes.Node) -> bool:
+    while isinstance(node, nodes.Filter) and node.node is not None:
+        node = node.node
+    return isinstance(node, nodes.Getattr | nodes.Name)
