@@ -19,7 +19,7 @@ def _no_waiting(monkeypatch):
     monkeypatch.setattr(http_client, "sleep", lambda seconds: None)
 
 
-def load(home, fake, origin):
+def load(home, fake, origin, **more):
     (home / "key").write_text(fake.dialect.token)
     connection = {
         "base_url": fake.url,
@@ -27,7 +27,7 @@ def load(home, fake, origin):
         "retry": {"attempts": 3, "base_seconds": 0},
     }
     fields = {"email": "email", "updated_at": "updated_at"}
-    stream = {"from": origin, "to": "customer", "primary_key": ["id"], "fields": fields}
+    stream = {"from": origin, "to": "customer", "primary_key": ["id"], "fields": fields} | more
     path = home / "shop.yaml"
     path.write_text(
         yaml.safe_dump({"source": "shop", "type": "http", "connection": connection, "streams": {"items": stream}})
@@ -73,3 +73,30 @@ def test_a_page_for_people_is_no_file(tmp_path):
         pytest.raises(SourceError, match="a page for people, where a file was asked for"),
     ):
         load(tmp_path, fake, {"request": {"path": "/csv/items"}, "records": {"format": "csv"}})
+
+
+DAYS = {
+    "request": {"path": "/window/items", "params": {"from": "{{ window.start }}", "to": "{{ window.end }}"}},
+    "records": {"path": "rows"},
+    "slices": {"by": "10d"},
+}
+
+
+def test_the_answer_of_the_slice_before_is_asked_for_again(tmp_path):
+    with serve("rest", rows=60, faults=FaultPlan(at={2: "repeated_page"})) as fake:
+        more = {"cursor": {"field": "created_at", "start": "2026-04-03T00:00:00Z"}}
+        record, rows = load(tmp_path, fake, DAYS, **more)
+    assert fake.requests == 5
+    assert record.rows_landed == rows["id"].n_unique() == 60
+
+
+def test_slices_that_hold_the_same_are_believed_when_they_say_it_again(tmp_path):
+    with serve("rest", rows=0) as fake:
+        for number in (1, 2):
+            fake.store.put("items", number, {"email": "x"}, updated_at=fake.clock.now)
+        origin = DAYS | {"request": {"path": "/token/items", "params": {"x": "{{ window.start }}"}}}
+        origin |= {"records": {"path": "items"}}
+        more = {"cursor": {"field": "created_at", "start": "2026-04-25T00:00:00Z"}}
+        record, rows = load(tmp_path, fake, origin | {"slices": {"by": "5d"}}, **more)
+    assert fake.requests == 3
+    assert (record.rows_landed, rows["id"].n_unique()) == (4, 2)

@@ -147,6 +147,7 @@ class _Scan:
         self._ancestors: set[str] = set()
         self._rows = 0
         self._names = 0
+        self._sliced: dict[bytes, str] = {}
         self._lock = threading.Lock()
 
     def batches(self) -> Iterator[Batch]:
@@ -355,7 +356,7 @@ class _Scan:
             asked = steps.asked(position)
             answer = self._ask(self._origin.request, unit, asked, export)
             try:
-                return self._checked(unit, steps, position, answer, memory)
+                return self._checked(unit, steps, position, answer, memory, doubts=attempt == 1 < attempts)
             except PageError as error:
                 if attempt == attempts:
                     raise SourceError(
@@ -369,7 +370,10 @@ class _Scan:
         retry = self._request.source.connection.retry
         return min(retry.max_seconds, retry.base_seconds * 2 ** (attempt - 1))
 
-    def _checked(self, unit: Unit, steps: Pager, position: Position, answer: Answer, memory: _Memory) -> _Page:
+    def _checked(
+        self, unit: Unit, steps: Pager, position: Position, answer: Answer, memory: _Memory, *, doubts: bool
+    ) -> _Page:
+        """A page that can be the one asked for; ``doubts`` also asks again for one that another slice gave."""
         records = self._origin.records
         found = [] if answer.is_empty else self._located(answer)
         flat = self._flat(found, unit)
@@ -379,6 +383,12 @@ class _Scan:
         content = _digest(rows if plain is flat else self._framed(plain, unit))
         if plain and content in memory.pages:
             raise PageError("a page came a second time where the next one was asked for")
+        if plain and self._origin.slices:
+            # Two slices may hold the same, where both count a bound in; a source that says it again is believed.
+            with self._lock:
+                first = self._sliced.setdefault(content, unit.key)
+            if doubts and first != unit.key:
+                raise PageError("a page is that of another slice")
         self._require_key(flat, unit)
         following = steps.following(position, answer, plain)
         repeats = getattr(self._origin.paging, "repeats", False)
