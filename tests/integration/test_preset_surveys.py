@@ -7,7 +7,7 @@ import json
 import random
 import re
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from orchestration.sources.errors import SourceError
 from orchestration.sources.extract import LoadRecord, extract
 from orchestration.sources.landing import Landing
 from orchestration.sources.presets import preset
+from orchestration.sources.trial import Trials
 from tests.fakes import Clock, Fake, FaultPlan, serve
 from tests.fakes.formbricks import SURVEY as FORMBRICKS_SURVEY
 from tests.fakes.limesurvey import PASSWORD, USER
@@ -179,6 +180,25 @@ def bench(tmp_path: Path) -> Iterator[Make]:
 
 def keys(frame: pl.DataFrame, column: str) -> set[str]:
     return set(frame[column].to_list())
+
+
+@pytest.mark.parametrize("preset", [*SURVEYS, "matomo", "posthog"])
+def test_a_trial_has_nothing_to_complain_of(bench: Make, preset: str) -> None:
+    source = bench(preset)
+    source.raw["connection"] |= {"matomo": {"start": "2026-04-30"}, "posthog": {"project": PROJECT}}.get(preset, {})
+    with closing(Trials(source.source, source.settings, source.fake.clock.now)) as trials:
+        stream = "responses" if preset in SURVEYS else "events"
+        assert trials.read(stream).rows.height > 20
+
+
+@pytest.mark.parametrize("preset", SURVEYS)
+def test_a_misspelt_question_is_told_by_a_trial(bench: Make, preset: str) -> None:
+    source = bench(preset)
+    right = SURVEYS[preset][1]
+    source.raw["streams"]["responses"]["tables"]["answer"]["questions"]["nps"] = f"{right}x"
+    told = rf"'{re.escape(right)}x'.*is missing.*{re.escape(right)}"
+    with closing(Trials(source.source, source.settings, NOON)) as trials, pytest.raises(SourceError, match=told):
+        trials.read("responses")
 
 
 @pytest.mark.parametrize("preset", ["surveymonkey", "typeform", "formbricks"])

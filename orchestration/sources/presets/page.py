@@ -60,7 +60,8 @@ streams:
 
 A preset cannot know your questions. Declare them under `surveys`, with the survey's id at the vendor as the key, and
 name the column of each: `tables.answer.questions` for scores and choices, `tables.comment.texts` for texts. Until then
-`answer` and `comment` are not filled; `response` is from the first night on.
+`answer` and `comment` are not filled; `response` is from the first night on. `experience sources check <source>` names
+columns that no response has, with the nearest that there are.
 
 ```yaml
 source: voice
