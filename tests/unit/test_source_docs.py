@@ -14,7 +14,7 @@ from orchestration.sources.sql import SqlConnection
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "sources"
 BLOCKS = [
     (page.name, block)
-    for page in sorted(DOCS.glob("*.md"))
+    for page in [DOCS.parents[1] / "README.md", *sorted(DOCS.glob("*.md"))]
     for block in re.findall(r"```yaml\n(.*?)```", page.read_text(), re.S)
 ]
 
