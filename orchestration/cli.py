@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from orchestration.commands import verbs
 from orchestration.errors import CannotRunError
 from orchestration.night_lock import end_dead_runs, logged, only_night
+from orchestration.progress import Watcher
 from orchestration.settings import Settings, SettingsError, make_hmac_key
 
 EXIT_PUBLISHED = 0
@@ -106,8 +107,13 @@ def nightly(settings: Settings) -> int:
         if not os.environ.get("DAGSTER_HOME"):
             raise CannotRunError("DAGSTER_HOME is not set; set it to the folder of dagster.yaml, or use make nightly")
         run_id = make_new_run_id()
-        with logged(settings.home / "logs" / f"{run_id}.log") as log, dg.DagsterInstance.get() as instance:
-            print(f"night {run_id} runs; its log is {log}", file=sys.__stdout__, flush=True)
+        watcher = Watcher(sys.__stdout__ or sys.stdout)
+        with (
+            logged(settings.home / "logs" / f"{run_id}.log") as log,
+            dg.DagsterInstance.get() as instance,
+            watcher.showing(),
+        ):
+            watcher.say(f"night {run_id} runs; its log is {log}")
 
             def tell(outcome: Outcome, of: str = run_id) -> None:
                 report(settings, job=NIGHTLY, run_id=of, outcome=outcome, now=utc_now())
@@ -115,16 +121,15 @@ def nightly(settings: Settings) -> int:
             for dead in end_dead_runs(instance, PID_TAG):
                 tell(Outcome((Problem(RUN, "the night was killed; the next one mends what it left"),)), dead)
             try:
-                result = (
-                    build_definitions(settings)
-                    .resolve_job_def(NIGHTLY)
-                    .execute_in_process(
-                        instance=instance,
-                        run_id=run_id,
-                        raise_on_error=False,
-                        tags={PID_TAG: str(os.getpid())},
-                        run_config={"loggers": {"console": {"config": {"log_level": "INFO"}}}},
-                    )
+                job = build_definitions(settings, watch=watcher.watch).resolve_job_def(NIGHTLY)
+                if watcher.is_terminal:
+                    instance.add_event_listener(run_id, watcher.steps("night", len(job.graph.node_dict)))
+                result = job.execute_in_process(
+                    instance=instance,
+                    run_id=run_id,
+                    raise_on_error=False,
+                    tags={PID_TAG: str(os.getpid())},
+                    run_config={"loggers": {"console": {"config": {"log_level": "INFO"}}}},
                 )
             except Exception as error:
                 tell(Outcome((Problem(RUN, f"the night could not run: {type(error).__name__}: {error}"),)))

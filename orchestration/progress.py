@@ -6,12 +6,12 @@ Does not belong here: counting (``sources.kinds.Figures``; readers add to it) an
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TextIO
+from typing import Any, TextIO
 
 from rich.console import Console
-from rich.progress import Progress, ProgressColumn, SpinnerColumn, Task, TextColumn, TimeElapsedColumn
+from rich.progress import Progress, ProgressColumn, SpinnerColumn, Task, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress_bar import ProgressBar
 from rich.text import Text
 
@@ -46,6 +46,7 @@ class Watcher:
         self.console = Console(file=stream, highlight=False, soft_wrap=True)
         self._every = every_seconds
         self._bar: Progress | None = None
+        self._shown: TaskID | None = None
 
     @property
     def is_terminal(self) -> bool:
@@ -59,19 +60,52 @@ class Watcher:
             yield self
             return
         columns = (SpinnerColumn(), TextColumn("{task.description}"), _Parts(), _Said(), TimeElapsedColumn())
-        with Progress(*columns, console=self.console, transient=True, refresh_per_second=4) as bar:
+        # What is printed meanwhile goes where it was sent: into a night's log.
+        with Progress(
+            *columns,
+            console=self.console,
+            transient=True,
+            refresh_per_second=4,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        ) as bar:
             self._bar = bar
             try:
                 yield self
             finally:
-                self._bar = None
+                self._bar = self._shown = None
 
     def watch(self, name: str, figures: Figures) -> None:
         """Show these figures from now on, instead of those before; plain lines are not written."""
         if self._bar is not None:
-            for task in list(self._bar.task_ids):
-                self._bar.remove_task(task)
+            self._forget()
+            self._shown = self._bar.add_task(name, total=None, figures=figures)
+
+    def steps(self, name: str, total: int) -> Callable[[Any], None]:
+        """Show how many of ``total`` steps of a run have ended, and which one runs.
+
+        Returns:
+            What is to be told of each event of the run.
+        """
+        figures = Figures(parts=total)
+        if self._bar is not None:
             self._bar.add_task(name, total=None, figures=figures)
+
+        def tell(entry: Any) -> None:
+            match entry.dagster_event.event_type_value if entry.dagster_event else None:
+                case "STEP_START":
+                    figures.doing = entry.dagster_event.step_key
+                case "STEP_SUCCESS" | "STEP_FAILURE" | "STEP_SKIPPED":
+                    figures.parts_done += 1
+                    self._forget()
+
+        return tell
+
+    def _forget(self) -> None:
+        """Show no load any more."""
+        if self._bar is not None and self._shown is not None:
+            self._bar.remove_task(self._shown)
+        self._shown = None
 
     @contextmanager
     def load(self, name: str, figures: Figures) -> Iterator[None]:
@@ -104,15 +138,14 @@ class _Parts(ProgressColumn):
     """Parts of the window that were read, where it is known how many there are."""
 
     def render(self, task: Task) -> ProgressBar | Text:
-        figures: Figures | None = task.fields["figures"]
-        if figures is None or not figures.parts or figures.parts == 1:
+        figures: Figures = task.fields["figures"]
+        if not figures.parts or figures.parts == 1:
             return Text("")
         return ProgressBar(total=figures.parts, completed=min(figures.parts_done, figures.parts), width=24)
 
 
 class _Said(ProgressColumn):
     def render(self, task: Task) -> Text:
-        figures: Figures | None = task.fields["figures"]
-        if figures is None:
-            return Text("")
-        return Text(in_words(figures) + (f"; {figures.doing}" if figures.doing else ""))
+        figures: Figures = task.fields["figures"]
+        counted_ = in_words(figures) if figures.rows or figures.requests else ""
+        return Text("; ".join(filter(None, (counted_, figures.doing))))

@@ -48,7 +48,7 @@ from orchestration.sources.files_storage import (
     storage_of,
     without,
 )
-from orchestration.sources.kinds import Batch, Delivery, ReadRequest, SourceKind
+from orchestration.sources.kinds import Batch, Delivery, Plan, ReadRequest, SourceKind
 from orchestration.sources.landing import REJECT_SCHEMA, FileStamp
 from orchestration.sources.profiles import (
     CSV_PROFILES,
@@ -71,6 +71,8 @@ _CHUNK = 1 << 20
 _BLOCK = 16 << 20
 _LINES = 32 << 20
 _PARQUET_ROWS = 65_536
+_PLANNED = 3
+"""Names of files that a plan tells."""
 _FORMATS = {
     ".csv": "csv",
     ".tsv": "csv",
@@ -245,6 +247,24 @@ def read(request: ReadRequest) -> Delivery:
     return delivery
 
 
+def plan(request: ReadRequest) -> Plan:
+    """Which files are new or changed; those of a bucket are listed and not fetched.
+
+    Raises:
+        SourceError: the storage cannot be listed.
+    """
+    origin: FilesOrigin = request.config.origin
+    storage = storage_of(request.source, request.stream, origin.path, request.settings)
+    found = _there(origin, storage)
+    known = _Known(request)
+    names = [item.name for item in found if item.version not in {None, known.version_of(item.name)}]
+    by_content = [item for item in found if item.version is None]
+    names += [file.name for file, _ in _fresh(request, origin, storage, by_content, known)]
+    shown = ", ".join(names[:_PLANNED]) + (" …" if len(names) > _PLANNED else "")
+    window = f"{len(names)} new or changed of {len(found)} file{'' if len(found) == 1 else 's'}"
+    return Plan(window=window, parts=len(names), note=shown if found else storage.absence())
+
+
 def _batches(
     request: ReadRequest, origin: FilesOrigin, storage: Storage, found: Sequence[Listed], delivery: Delivery
 ) -> Iterator[Batch]:
@@ -289,8 +309,9 @@ def _fresh(
         with storage.fetch(item) as path:
             for file in _files_in(request, origin, SourceFile(item.name, item.location, path)):
                 stamp = _stamp(request, file, item.version)
-                # What is new in a log is told by its lines.
-                if origin.format_of(file) == "lines" or not known.holds(stamp):
+                # What is new in a log is told by its lines; one that is as it was read has none.
+                is_log = origin.format_of(file) == "lines"
+                if not (known.holds_log(stamp) if is_log else known.holds(stamp)):
                     yield file, stamp
 
 
@@ -366,6 +387,11 @@ class _Known:
             return True
         self._contents.add(stamp.sha256)
         return False
+
+    def holds_log(self, stamp: FileStamp) -> bool:
+        """Whether this log was read to its end, under this name."""
+        before = self._by_name.get(stamp.path)
+        return before is not None and (before.size, before.sha256) == (stamp.size, stamp.sha256)
 
     def add(self, stamp: FileStamp) -> None:
         """Know a log."""
@@ -1012,4 +1038,5 @@ KIND = SourceKind(
     deletes=("none", "soft_flag", "tombstone", "replaced_file"),
     has_cursor=False,
     has_position=True,
+    plan=plan,
 )

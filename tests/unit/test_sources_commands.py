@@ -165,6 +165,22 @@ def test_plan_calls_nobody_and_tells_the_window(home, capsys):
     assert "town came into the mapping: read anew" in capsys.readouterr().out
 
 
+def test_plan_names_the_files_that_are_new(home, capsys):
+    assert sources("plan", "web") == 0
+    assert "1 new or changed of 1 file" in capsys.readouterr().out
+    assert sources("run", "web") == 0
+    (home / "events_2.csv").write_text("id,at,visitor,name\n2,2026-05-01T10:00:00Z,v1,page_view\n")
+    capsys.readouterr()
+    assert sources("plan", "web") == 0
+    [line] = capsys.readouterr().out.splitlines()[1:]
+    assert "1 new or changed of 2 files" in line
+    assert line.endswith("events_2.csv")
+    for path in home.glob("events_*.csv"):
+        path.unlink()
+    assert sources("plan", "web") == 0
+    assert "no file matches" in capsys.readouterr().out
+
+
 def test_run_lands_as_a_night_does_and_loads_tells(home, capsys):
     assert sources("run", "crm") == 0
     assert "ok     crm.customers: 3 rows landed; read 3 rows" in capsys.readouterr().out
@@ -315,6 +331,32 @@ def test_a_terminal_shows_parts_rows_and_waits():
     assert "shop.orders" in said
     assert "70 rows, 7 requests; waits 2 s" in said
     assert "a line above" in said
+
+
+def test_a_night_shows_its_steps_and_the_load_that_runs():
+    from types import SimpleNamespace
+
+    from rich.console import Console
+
+    def event(kind, step):
+        return SimpleNamespace(dagster_event=SimpleNamespace(event_type_value=kind, step_key=step))
+
+    stream = io.StringIO()
+    watcher = Watcher(stream)
+    watcher.console = Console(file=stream, force_terminal=True, width=160)
+    with watcher.showing():
+        tell = watcher.steps("night", 4)
+        tell(event("STEP_START", "landing__shop__orders"))
+        watcher.watch("shop.orders", Figures(rows=12, requests=3))
+        bar = watcher._bar
+        bar.refresh()
+        assert [task.description for task in bar.tasks] == ["night", "shop.orders"]
+        tell(event("STEP_SUCCESS", "landing__shop__orders"))
+        tell(SimpleNamespace(dagster_event=None))
+        assert [task.description for task in bar.tasks] == ["night"], "a load that has ended is not shown"
+        assert bar.tasks[0].fields["figures"].parts_done == 1
+    assert "landing__shop__orders" in stream.getvalue()
+    assert "12 rows, 3 requests" in stream.getvalue()
 
 
 def test_parents_are_loaded_before_their_children(tmp_path):
