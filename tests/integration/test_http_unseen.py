@@ -527,3 +527,212 @@ def test_a_table_with_semicolons_and_a_mark_at_its_head(unseen: Unseen) -> None:
     assert set(unseen.latest()["Straße"]) == {"Hauptstr. 1", "Weg;2"}
     with pytest.raises(SourceError, match="delimiter"):
         unseen.night(source("request: {path: /x}\nrecords: {format: csv, encoding: cp1252}"))
+
+
+def budget(unseen: Unseen, per_day: int, more: str = "") -> str:
+    """A connection with a budget; its count is of the real day, so ``new_day`` forgets it."""
+    return f"budget: {{per_day: {per_day}{more}}}"
+
+
+def new_day(unseen: Unseen) -> None:
+    (unseen.landing.root / "shop" / ".requests.json").unlink(missing_ok=True)
+    unseen.now += timedelta(days=1)
+
+
+def pages_of(people: list[dict[str, Any]], size: int = 10) -> Api:
+    """A source whose tokens are positions in the list."""
+
+    def api(call: Call) -> Any:
+        begin = int(call.params.get("token") or 0)
+        more = begin + size < len(people)
+        return {"items": people[begin : begin + size], "next": str(begin + size) if more else None}
+
+    return api
+
+
+PAGES = """
+request: {path: /people}
+records: {path: items}
+paging: {kind: token, next: next, param: token}
+"""
+SCANNED = "primary_key: [id]\nfields: {email: email}\ndeletes: {strategy: key_scan, max_vanish_share: 0.9}"
+
+
+def test_a_key_scan_over_two_days_takes_nothing_of_the_first_for_gone(unseen: Unseen) -> None:
+    people = records(60)
+    unseen.api = pages_of(people)
+    text = source(PAGES, budget(unseen, 4), SCANNED)
+    assert unseen.load(text).missing_share
+    new_day(unseen)
+    assert unseen.load(text).missing_share is None
+    assert len(unseen.ids()) == 60
+    # What is gone between is found by the next whole scan, and by no half of one.
+    del people[3], people[40]
+    for _ in range(4):
+        new_day(unseen)
+        unseen.load(text)
+    assert unseen.ids() == {str(p["id"]) for p in people}
+
+
+def test_the_keys_of_a_source_may_wait_for_the_next_day(unseen: Unseen) -> None:
+    people = records(30, at="2026-03-01T00:00:00Z")
+    unseen.api = pages_of(people)
+    text = source(
+        PAGES + "keys:\n  request: {path: /people}\n  records: {path: items}\n"
+        "  paging: {kind: token, next: next, param: token}\n",
+        budget(unseen, 4),
+        SCANNED + "\ncursor: {field: at}",
+    )
+    first = unseen.load(text)
+    assert (first.rows_landed, first.missing_share) == (30, 0.0)
+    del people[3]
+    new_day(unseen)
+    assert unseen.load(text).missing_share is None
+    assert len(unseen.ids()) == 29
+
+
+def test_a_daily_budget_over_many_parents_side_by_side(unseen: Unseen) -> None:
+    """Grandparent, parent and child; some children are not there; the budget ends twice."""
+    shops = [{"id": f"s{n}", "email": "a@example.org"} for n in range(4)]
+
+    def api(call: Call) -> Any:
+        parts = call.path.strip("/").split("/")
+        if parts == ["shops"]:
+            return shops
+        if len(parts) == 3:
+            return [{"id": f"{parts[1]}-o{n}", "email": "a@example.org"} for n in range(9)]
+        shop, order = parts[1], parts[3]
+        if order.endswith("o3"):
+            return Reply(b"gone", 404)
+        at = int(call.params.get("page", 0))
+        assert order.startswith(shop)
+        return [{"id": f"{order}-l{at}-{n}"} for n in range(2)] if at < 2 else []
+
+    unseen.api = api
+    yaml = """
+source: shop
+type: http
+connection:
+  base_url: URL
+  budget: {per_day: 45, concurrency: 4}
+streams:
+  shops:
+    to: customer
+    primary_key: [id]
+    fields: {email: email}
+    from: {request: {path: /shops}}
+  orders:
+    to: customer
+    primary_key: [id]
+    fields: {email: email}
+    from:
+      parent: {stream: shops, fields: {id: id}}
+      request: {path: "/shops/{{ parent.id }}/orders"}
+  items:
+    to: customer
+    primary_key: [id]
+    fields: {email: id}
+    from:
+      parent: {stream: orders, fields: {id: id, shop: parent.id}}
+      request: {path: "/shops/{{ parent.shop }}/orders/{{ parent.id }}/lines", params: {page: "{{ page.number }}"}}
+      paging: {kind: page, first: 0, size: 2, reconcile: reread}
+      errors: [{status: 404, action: skip}]
+"""
+    unseen.load(yaml, "shops")
+    assert unseen.load(yaml, "orders").rows_landed == 36
+    shares = []
+    for _ in range(9):
+        shares.append(unseen.load(yaml).missing_share)
+        if shares[-1] is None:
+            break
+        new_day(unseen)
+    assert shares == sorted(shares[:-1], reverse=True) + [None]
+    assert len(shares) > 3
+    assert len(unseen.ids()) == 4 * 8 * 4
+
+
+def test_a_refresh_token_that_is_new_each_time_over_two_loads(unseen: Unseen) -> None:
+    (unseen.path.parent / "refresh").write_text("r-0\n")
+    (unseen.path.parent / "secret").write_text("geheim\n")
+    valid = ["r-0"]
+
+    def api(call: Call) -> Any:
+        if call.path == "/token":
+            if call.form["refresh_token"] != valid[-1]:
+                return Reply(b'{"error": "invalid_grant"}', 400)
+            valid.append(f"r-{len(valid)}")
+            return {"access_token": f"a-{valid[-1]}", "expires_in": 3600, "refresh_token": valid[-1]}
+        assert call.headers["authorization"] == f"Bearer a-{valid[-1]}"
+        assert call.headers["x-app"] == "geheim"
+        return records(3)
+
+    unseen.api = api
+    text = source(
+        "request: {path: /people}",
+        """
+headers: {X-App: {file: secret}}
+auth:
+  kind: oauth2
+  grant: refresh_token
+  token_url: /token
+  client_id: me
+  client_secret: {file: secret}
+  refresh_token: {file: refresh}
+""",
+    )
+    unseen.load(text)
+    unseen.night(text)
+    assert valid == ["r-0", "r-1", "r-2"]
+    assert len(unseen.ids()) == 3
+
+
+def test_tombstones_of_a_second_path(unseen: Unseen) -> None:
+    people, gone = records(6, at="2026-03-01"), []
+    unseen.api = lambda call: gone if call.path == "/deleted" else people
+    text = source(
+        'each: {path: [people, deleted]}\nrequest: {path: "/{{ each.path }}"}',
+        more="primary_key: [id]\nfields: {email: email}\n"
+        "deletes: {strategy: tombstone, field: each.path, values: [deleted]}\noptional: [email]",
+    )
+    unseen.load(text)
+    gone.append({"id": people.pop()["id"]})
+    unseen.night(text)
+    assert len(unseen.ids()) == 5
+
+
+def test_a_redirect_to_signed_storage_with_no_credentials(unseen: Unseen, tmp_path: Path) -> None:
+    storage = Unseen(tmp_path / "storage")
+    (unseen.path.parent / "key").write_text("topsecret\n")
+    table = "".join(f"{n},n{n}@example.org\n" for n in range(500))
+
+    def file(call: Call) -> Any:
+        assert "authorization" not in call.headers and "topsecret" not in str(call.params)
+        assert call.params == {"X-Sig": "a/b+c=="}
+        return Reply(f"id,email\n{table}".encode(), chunked=True)
+
+    storage.api = file
+    unseen.api = lambda call: Reply(
+        status=302, headers={"Location": storage.url + "/f?X-Sig=a%2Fb%2Bc%3D%3D", "Set-Cookie": "a=b"}
+    )
+    connection = "auth: {kind: bearer, token: {file: key}}"
+    stream = "request: {path: /file}\nrecords: {format: csv}"
+    with pytest.raises(SourceError, match="allow_hosts"):
+        unseen.load(source(stream, connection))
+    unseen.load(source(stream, f'{connection}\nallow_hosts: ["{storage.url.removeprefix("http://")}"]'))
+    assert len(unseen.ids()) == 500
+    storage.close()
+
+
+def test_429_without_retry_after_and_a_body_in_pieces(unseen: Unseen) -> None:
+    statuses = iter([429, 429, 503, 200])
+    body = json.dumps([{"id": 1, "email": "ü@example.org"}], ensure_ascii=False).encode("latin-1")
+
+    def api(call: Call) -> Any:
+        status = next(statuses)
+        kind = "application/json; charset=iso-8859-1"
+        return Reply(body if status == 200 else b"slow down", status, {"Content-Type": kind}, chunked=True)
+
+    unseen.api = api
+    unseen.load(source("request: {path: /x}"))
+    assert set(unseen.latest()["email"]) == {"ü@example.org"}
+    assert WAITS == [1, 2, 4]

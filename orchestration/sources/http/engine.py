@@ -167,7 +167,13 @@ class _Scan:
         if not self._stopped:
             self._require_columns()
             if scans_keys:
-                yield from self._vanished(present if whole else self._all_keys())
+                try:
+                    keys = [*present, *self._keys_before()] if whole else self._all_keys()
+                except BudgetUsedUpError as error:
+                    # Every record is read; the next load has the keys alone to ask for.
+                    self._stopped = str(error)
+                else:
+                    yield from self._vanished(keys)
         self._conclude()
 
     def _units(self) -> Iterator[Batch]:
@@ -739,6 +745,15 @@ class _Scan:
         actions = self._request.config.pii_actions()
         settings = self._request.settings
         return self._request.screen(protect(rows.select(key), actions, settings.hmac_key, self._request.name))
+
+    def _keys_before(self) -> Iterator[pl.DataFrame]:
+        """Keys that earlier loads of the same scan brought, before the day's budget ended."""
+        if not self._task.resume:
+            return
+        key = key_columns(self._request)
+        for load in self._request.history:
+            if load.state.get("begin") == self._task.begin.isoformat() and set(key) <= set(load.columns):
+                yield self._request.landing.scan(load).filter(~pl.col("_deleted")).select(key).collect()
 
     def _all_keys(self) -> list[pl.DataFrame]:
         """All keys the source has now, asked for on their own."""
