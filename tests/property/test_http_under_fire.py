@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import tempfile
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,7 @@ class Way:
         cursor: Of the stream.
         auth: Of the connection.
         errors: Of the connection.
+        concurrency: Requests side by side; which of them meets a fault is then up to chance.
     """
 
     origin: dict[str, Any]
@@ -57,6 +58,7 @@ class Way:
         default_factory=lambda: {"kind": "header", "name": "X-Api-Key", "value": {"file": "../key"}}
     )
     errors: list[dict[str, Any]] = field(default_factory=list)
+    concurrency: int = 1
 
 
 SESSION = {
@@ -148,6 +150,18 @@ WAYS = {
             "each": {"country": ["CN", "NO", "MT"]},
         }
     ),
+    "side by side": Way(
+        {
+            "request": {"path": "/token/items", "params": SINCE | {"country": "{{ each.country }}"}},
+            "records": {"path": "items"},
+            "paging": {"kind": "token", "next": "next_token", "param": "token"},
+            "each": {"country": ["CN", "NO", "MT"]},
+        },
+        kinds=ALL,
+        cursor=CURSOR,
+        auth=SESSION,
+        concurrency=3,
+    ),
     "csv": Way({"request": {"path": "/csv/items"}, "records": {"format": "csv"}}),
     "packed": Way(
         {"request": {"path": "/packed/items"}, "records": {"path": "content", "base64": True, "format": "csv"}}
@@ -194,6 +208,7 @@ class Night:
             "retry": RETRY,
             "errors": way.errors,
             "timeout_seconds": 5,
+            "budget": {"concurrency": way.concurrency},
         }
         path = home / "sources" / "shop.yaml"
         path.write_text(
@@ -302,3 +317,23 @@ def test_nothing_is_lost_under_fire(name):
         play(name, seed, chosen, rate)
 
     run()
+
+
+def test_more_records_of_one_moment_than_a_page_holds(tmp_path):
+    way = WAYS["keyset"]
+    origin = way.origin | {
+        "request": {"path": "/keyset/items", "params": way.origin["request"]["params"] | {"limit": "1000"}}
+    }
+    origin |= {"paging": way.origin["paging"] | {"size": 1000}}
+    with serve("rest", clock=Clock()) as fake:
+        moment = fake.clock.now - timedelta(days=1)
+        for number in range(1, 10_501):
+            fake.store.put(
+                "items", number, {"name": "x", "email": None, "country": "NO", "score": 1}, updated_at=moment
+            )
+        night = Night(tmp_path, fake, replace(way, origin=origin))
+        fake.at(5, lambda fake: fake.store.put("items", 3))
+        record = night.load()
+        assert record.rows_landed == 10_500 + 1
+        fake.clock.advance(3600)
+        assert night.load().status == "unchanged"
