@@ -13,6 +13,7 @@ from typing import Any, TextIO
 from rich.console import Console
 from rich.progress import Progress, ProgressColumn, SpinnerColumn, Task, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress_bar import ProgressBar
+from rich.table import Column
 from rich.text import Text
 
 from orchestration.sources.kinds import Figures
@@ -59,7 +60,13 @@ class Watcher:
         if not self.is_terminal:
             yield self
             return
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), _Parts(), _Said(), TimeElapsedColumn())
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            _Parts(),
+            _Said(Column(no_wrap=True)),
+            TimeElapsedColumn(),
+        )
         # What is printed meanwhile goes where it was sent: into a night's log.
         with Progress(
             *columns,
