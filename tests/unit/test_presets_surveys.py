@@ -14,7 +14,8 @@ from orchestration.settings import PROJECT_ROOT
 from orchestration.sources.config import ConfigError, load_source, parse_source, read_yaml
 from orchestration.sources.declared import question_rows
 from orchestration.sources.http.records import frame, locate, read_json, rows
-from orchestration.sources.presets import preset
+from orchestration.sources.kinds import source_kind
+from orchestration.sources.presets import preset, preset_names
 from orchestration.sources.presets.page import page
 from orchestration.sources.profiles import qualtrics_names
 
@@ -124,6 +125,12 @@ def test_a_missing_option_is_named_with_what_it_is(name, option):
 def test_a_secret_is_not_written_out(name, option):
     with pytest.raises(ConfigError, match=rf"connection\.{option}: is written out"):
         source(name, connection={option: "hunter2"})
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_no_option_hides_a_key_of_the_connection(name):
+    model = source_kind(str(preset(name).source["type"])).connection
+    assert not set(preset(name).options) & set(model.model_fields)
 
 
 def test_an_unknown_option_is_named_with_the_nearest():
