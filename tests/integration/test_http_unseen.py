@@ -591,6 +591,20 @@ def test_the_keys_of_a_source_may_wait_for_the_next_day(unseen: Unseen) -> None:
     assert len(unseen.ids()) == 29
 
 
+def test_an_empty_answer_is_no_empty_page(unseen: Unseen) -> None:
+    replies: Iterator[Any] = iter(
+        [{"items": [], "next": "a"}, Reply(), {"items": records(3), "next": "b"}, Reply(b" "), {"items": records(5)}]
+    )
+    unseen.api = lambda call: next(replies)
+    unseen.load(source(PAGES))
+    assert len(unseen.ids()) == 5
+    unseen.api = lambda call: Reply()
+    with pytest.raises(SourceError, match=r"empty answer.*may_be_absent"):
+        unseen.night(source(PAGES))
+    unseen.api = lambda call: Reply(status=204)
+    unseen.night(source(PAGES.replace("path: items", "path: items, may_be_absent: true")))
+
+
 def test_a_daily_budget_over_many_parents_side_by_side(unseen: Unseen) -> None:
     """Grandparent, parent and child; some children are not there; the budget ends twice."""
     shops = [{"id": f"s{n}", "email": "a@example.org"} for n in range(4)]

@@ -381,6 +381,11 @@ class _Scan:
     ) -> _Page:
         """A page that can be the one asked for; ``doubts`` also asks again for one that another slice gave."""
         records = self._origin.records
+        if answer.status == 200 and not answer.content.strip() and not records.may_be_absent:
+            raise PageError(
+                "an empty answer came where a page of records was asked for; if that means that there are none, add "
+                "records.may_be_absent: true"
+            )
         found = [] if answer.is_empty else self._located(answer)
         flat = self._flat(found, unit)
         # Pages are told apart and followed by records, of which an exploded row is only a part.
@@ -398,10 +403,10 @@ class _Scan:
         self._require_key(flat, unit)
         following = steps.following(position, answer, plain)
         repeats = getattr(self._origin.paging, "repeats", False)
-        if following is not None and not repeats and repr(following) in memory.positions | {repr(position)}:
+        memory.positions.add(repr(position))
+        if following is not None and not repeats and repr(following) in memory.positions:
             raise PageError(f"the page leads back to one that was read before ({_shown(following)})")
         memory.pages.add(content)
-        memory.positions.add(repr(position))
         total = None
         paging = self._origin.paging
         if isinstance(paging, NumberPaging) and paging.total is not None:
@@ -550,12 +555,12 @@ class _Scan:
                     )
                 self._client.wait(self._backoff(attempt))
             following = steps.following(position, answer, [])
-            if following is not None and repr(following) in memory.positions | {repr(position)}:
+            memory.positions.add(repr(position))
+            if following is not None and repr(following) in memory.positions:
                 raise SourceError(
                     f"{self._request.name}: the file leads back to one that was read before ({_shown(following)}); "
                     f"look at {self._at('paging')}"
                 )
-            memory.positions.add(repr(position))
             if not answer.is_empty:
                 for file in self._unzipped(path) if records.unzip else [path]:
                     for batch in self._file_batches(file, unit):
