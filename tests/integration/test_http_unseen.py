@@ -22,7 +22,7 @@ import polars as pl
 import pytest
 
 from orchestration.settings import Settings
-from orchestration.sources.config import load_source
+from orchestration.sources.config import ConfigError, load_source
 from orchestration.sources.errors import SourceError
 from orchestration.sources.extract import LoadRecord, extract
 from orchestration.sources.http import client as http_client
@@ -603,6 +603,27 @@ def test_an_empty_answer_is_no_empty_page(unseen: Unseen) -> None:
         unseen.night(source(PAGES))
     unseen.api = lambda call: Reply(status=204)
     unseen.night(source(PAGES.replace("path: items", "path: items, may_be_absent: true")))
+
+
+@pytest.mark.parametrize(
+    "paging",
+    [
+        "{kind: page, size: 10, param: page, reconcile: reread}",
+        "{kind: offset, size: 10, param: at, reconcile: reread}",
+        "{kind: keyset, fields: [id], size: 10}",
+        "{kind: token, next: meta.next, param: t}",
+        "{kind: token, header: X-Next, more: meta.more}",
+        "{kind: link, next: meta.next}",
+    ],
+)
+def test_pages_of_files_are_followed_by_headers_alone(unseen: Unseen, paging: str) -> None:
+    text = f"""
+request: {{path: /x, params: {{since: "{{{{ last.id }}}}"}}}}
+records: {{format: csv}}
+paging: {paging}
+"""
+    with pytest.raises(ConfigError, match=r"files.*header"):
+        unseen.load(source(text))
 
 
 def test_a_daily_budget_over_many_parents_side_by_side(unseen: Unseen) -> None:

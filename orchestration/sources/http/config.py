@@ -341,7 +341,7 @@ class Records(StrictModel):
 
     Attributes:
         path: Path of the list of records; a single object is one record. Of ``base64``, of the text.
-        format: Of the answer; without, JSON, or by the answer's type where it is CSV or NDJSON.
+        format: Of the answer; without, JSON.
         base64: Whether the text at ``path`` is base64, holding ``format``.
         inner: Path of the records in what the base64 held.
         may_be_absent: Whether an answer without anything at ``path`` has no records, instead of being an error.
@@ -609,12 +609,31 @@ class Export(StrictModel):
         return self
 
 
+def _require_paging_of_files(records: Records, paging: Any) -> None:
+    """Fail where the next file would have to be told from the records of the last one, which are not in memory."""
+    if not (records.unzip or records.base64 or records.format in {"csv", "ndjson"}):
+        return
+    by_token = isinstance(paging, TokenPaging | LinkPaging) and not getattr(paging, "repeats", False)
+    by_header = by_token and paging.next is paging.more is paging.done is None
+    if not (isinstance(paging, NoPaging) or by_header or (by_token and records.base64)):
+        raise ValueError(
+            "the pages of files (csv, ndjson, unzip, base64) are followed by a header alone, so the first would be "
+            "taken for all; write paging: {kind: token, header: …} or {kind: link} without 'next', 'more' and 'done', "
+            "or ask for all at once, by slices or by each"
+        )
+
+
 class Keys(StrictModel):
     """All keys the source has now, for ``deletes: {strategy: key_scan}`` of a stream with a cursor."""
 
     request: Request
     records: Records = Records()
     paging: Paging = NoPaging()
+
+    @model_validator(mode="after")
+    def _fitting(self) -> Keys:
+        _require_paging_of_files(self.records, self.paging)
+        return self
 
 
 class HttpOrigin(StrictModel):
@@ -648,6 +667,7 @@ class HttpOrigin(StrictModel):
     @model_validator(mode="after")
     def _fitting(self) -> HttpOrigin:
         paging = self.paging
+        _require_paging_of_files(self.records, paging)
         if self.slices and self.slices.over and not (isinstance(paging, NumberPaging) and paging.total):
             raise ValueError("slices.over needs a paging by page or offset with 'total', the source's own count")
         resumes = isinstance(paging, TokenPaging | LinkPaging) and paging.resume
