@@ -516,6 +516,18 @@ records: {format: ndjson}
     assert len(unseen.ids()) == 41
 
 
+@pytest.mark.parametrize("cut", ["gzip", "lines"])
+def test_a_packed_file_that_is_cut_short_is_asked_for_again(unseen: Unseen, cut: str) -> None:
+    whole = gzip.compress(b"\n".join(json.dumps(p).encode() for p in records(4000)))
+    broken = whole[: len(whole) // 2]
+    replies = iter([broken, whole])
+    unseen.api = lambda call: Reply(next(replies))
+    assert unseen.load(source("request: {path: /x}\nrecords: {format: ndjson}")).rows_landed == 4000
+    unseen.api = lambda call: Reply(broken)
+    with pytest.raises(SourceError, match="damaged"):
+        unseen.night(source("request: {path: /x}\nrecords: {format: ndjson}"))
+
+
 def test_a_table_with_semicolons_and_a_mark_at_its_head(unseen: Unseen) -> None:
     body = '\ufeffid;email;Straße\r\n1;a@example.org;Hauptstr. 1\r\n2;b@example.org;"Weg;2"\r\n'
     unseen.api = lambda call: Reply(body.encode(), headers={"Content-Type": "text/csv"})

@@ -11,6 +11,7 @@ import queue
 import shutil
 import threading
 import zipfile
+import zlib
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -579,13 +580,18 @@ class _Scan:
             raise SourceError(f"{self._request.name}: {error}; correct {self._at('records')}") from error
 
     def _is_whole(self, answer: Answer, path: Path) -> bool:
-        if answer.is_empty or not self._origin.records.unzip:
+        if answer.is_empty:
             return True
         try:
-            with zipfile.ZipFile(path) as archive:
-                return archive.testzip() is None
-        except (zipfile.BadZipFile, OSError):
+            if self._origin.records.unzip:
+                with zipfile.ZipFile(path) as archive:
+                    return archive.testzip() is None
+            with _opened(path) as file:
+                while isinstance(file, gzip.GzipFile) and file.read(1 << 20):
+                    pass
+        except (zipfile.BadZipFile, EOFError, zlib.error, OSError):
             return False
+        return True
 
     def _unzipped(self, path: Path) -> Iterator[Path]:
         with zipfile.ZipFile(path) as archive:
