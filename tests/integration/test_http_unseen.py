@@ -617,6 +617,56 @@ def test_an_empty_answer_is_no_empty_page(unseen: Unseen) -> None:
     unseen.night(source(PAGES.replace("path: items", "path: items, may_be_absent: true")))
 
 
+def test_a_token_that_expired_over_night_begins_its_part_anew(unseen: Unseen) -> None:
+    people = records(60)
+    api = pages_of(people)
+    days: list[str] = []
+
+    def expiring(call: Call) -> Any:
+        token = call.params.get("token")
+        if token is not None and token not in days:
+            return Reply(b'{"error": "cursor expired"}', 410)
+        answer = api(call)
+        days.append(answer["next"])
+        return answer
+
+    unseen.api = expiring
+    text = source(PAGES, budget(unseen, 4))
+    assert unseen.load(text).missing_share
+    new_day(unseen)
+    days.clear()
+    text = source(PAGES, budget(unseen, 40))
+    assert unseen.load(text).missing_share is None
+    assert len(unseen.ids()) == 60
+
+
+def test_an_export_that_the_budget_cut_is_started_anew(unseen: Unseen) -> None:
+    """The locator of a page is worth nothing in another export."""
+    people, exports = records(40), []
+
+    def api(call: Call) -> Any:
+        if call.method == "POST":
+            exports.append(list(people))
+            return {"job": len(exports)}
+        begin = int(call.params.get("locator") or 0)
+        rows = exports[int(call.path.rpartition("/")[2]) - 1][begin : begin + 10]
+        body = "id,email\n" + "".join(f"{r['id']},{r['email']}\n" for r in rows)
+        return Reply(body.encode(), headers={"Locator": str(begin + 10) if begin + 10 < len(people) else "null"})
+
+    unseen.api = api
+    stream = """
+export: {start: {method: POST, path: /jobs}, values: {job: job}}
+request: {path: "/jobs/{{ export.job }}"}
+records: {format: csv}
+paging: {kind: token, header: Locator, param: locator, end: ["null"]}
+"""
+    assert unseen.load(source(stream, budget(unseen, 3))).missing_share
+    new_day(unseen)
+    people.reverse()
+    unseen.load(source(stream, budget(unseen, 30)))
+    assert len(unseen.ids()) == 40
+
+
 @pytest.mark.parametrize(
     "paging",
     [
@@ -783,3 +833,34 @@ def test_429_without_retry_after_and_a_body_in_pieces(unseen: Unseen) -> None:
     unseen.load(source("request: {path: /x}"))
     assert set(unseen.latest()["email"]) == {"ü@example.org"}
     assert WAITS == [1, 2, 4]
+
+
+def test_a_key_in_a_link_is_in_no_manifest_and_no_message(unseen: Unseen) -> None:
+    secret = "t0p/s3cr+t"
+    (unseen.path.parent / "key").write_text(f"{secret}\n")
+    people = records(60)
+
+    def api(call: Call) -> Any:
+        assert call.params["api_key"] == secret
+        begin = int(call.params.get("at", "0"))
+        link = f"{unseen.url}/people?api_key=t0p%2Fs3cr%2Bt&at={begin + 10}"
+        return {"items": people[begin : begin + 10], "next": link if begin + 10 < len(people) else None}
+
+    unseen.api = api
+    stream = "request: {path: /people}\nrecords: {path: items}\npaging: {kind: link, next: next}"
+    auth = "auth: {kind: param, name: api_key, value: {file: key}}\n"
+    assert unseen.load(source(stream, auth + budget(unseen, 3))).missing_share
+    written = [path.read_text() for path in unseen.landing.root.rglob("*.json")]
+    assert any("at=30" in text for text in written)
+    assert not any("s3cr" in text for text in written)
+    new_day(unseen)
+    assert unseen.load(source(stream, auth + budget(unseen, 30))).missing_share is None
+    assert len(unseen.ids()) == 60
+    loop = f"{unseen.url}/people?x=1&api_key=t0p%2Fs3cr%2Bt"
+    unseen.api = lambda call: {"items": [{"id": len(unseen.calls), "email": "x"}], "next": loop}
+    with pytest.raises(SourceError, match="leads back") as caught:
+        unseen.night(source(stream, auth))
+    assert "s3cr" not in str(caught.value)
+    unseen.api = lambda call: Reply(b"bad key t0p%2Fs3cr%2Bt", 403)
+    with pytest.raises(SourceError, match=r"bad key \*\*\*") as caught:
+        unseen.night(source(stream, auth))

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import quote, quote_plus, urljoin, urlsplit
 from zoneinfo import ZoneInfo
 
 import httpx
@@ -25,7 +25,14 @@ import tenacity
 
 from orchestration.sources.errors import SourceError
 from orchestration.sources.http.auth import Credentials
-from orchestration.sources.http.config import Budget, ErrorRule, HttpConnection, Request, require_address
+from orchestration.sources.http.config import (
+    Budget,
+    ErrorRule,
+    HttpConnection,
+    ParamAuth,
+    Request,
+    require_address,
+)
 from orchestration.sources.http.records import RecordsError, as_text, find, read_json, says_yes
 from orchestration.sources.http.templates import TemplateError, fill, fill_text
 from orchestration.sources.kinds import Figures, ReadRequest
@@ -195,7 +202,17 @@ class Client:
     def hide(self, text: str) -> None:
         """Keep a text out of messages."""
         if len(text) > 3:
-            self._hidden.add(text)
+            self._hidden |= {text, quote(text, safe=""), quote_plus(text), json.dumps(text)[1:-1]}
+
+    def without_credentials(self, position: dict[str, Any] | None) -> dict[str, Any] | None:
+        """A position whose link repeats the credential, without it: positions are kept, and every request adds it."""
+        auth = self._connection.auth
+        if position is None or position.get("url") is None or not isinstance(auth, ParamAuth):
+            return position
+        url = httpx.URL(position["url"])
+        if auth.name not in url.params:
+            return position
+        return {**position, "url": str(url.copy_remove_param(auth.name))}
 
     @property
     def request(self) -> ReadRequest:

@@ -272,8 +272,17 @@ class _Scan:
         steps = pager(self._origin.paging)
         memory = _Memory()
         position: Position | None = self._positions.get(unit.key) or self._begin(steps)
+        is_of_another_day = position != steps.first()
         while position is not None:
-            page = self._page(unit, steps, position, export, memory)
+            try:
+                page = self._page(unit, steps, position, export, memory)
+            except SourceError:
+                if not is_of_another_day:
+                    raise
+                # A token may not live until the next day; what it led to is read again from the beginning.
+                position, memory, is_of_another_day = steps.first(), _Memory(), False
+                continue
+            is_of_another_day = False
             yield page
             if self._is_older(unit, page):
                 return
@@ -402,11 +411,11 @@ class _Scan:
             if doubts and first != unit.key:
                 raise PageError("a page is that of another slice")
         self._require_key(flat, unit)
-        following = steps.following(position, answer, plain)
+        following = self._client.without_credentials(steps.following(position, answer, plain))
         repeats = getattr(self._origin.paging, "repeats", False)
         memory.positions.add(repr(position))
         if following is not None and not repeats and repr(following) in memory.positions:
-            raise PageError(f"the page leads back to one that was read before ({_shown(following)})")
+            raise PageError(f"the page leads back to one that was read before ({self._shown(following)})")
         memory.pages.add(content)
         total = None
         paging = self._origin.paging
@@ -555,12 +564,12 @@ class _Scan:
                         "asked several times. Nothing was loaded; try again later"
                     )
                 self._client.wait(self._backoff(attempt))
-            following = steps.following(position, answer, [])
+            following = self._client.without_credentials(steps.following(position, answer, []))
             memory.positions.add(repr(position))
             if following is not None and repr(following) in memory.positions:
                 raise SourceError(
-                    f"{self._request.name}: the file leads back to one that was read before ({_shown(following)}); "
-                    f"look at {self._at('paging')}"
+                    f"{self._request.name}: the file leads back to one that was read before "
+                    f"({self._shown(following)}); look at {self._at('paging')}"
                 )
             if not answer.is_empty:
                 for file in self._unzipped(path) if records.unzip else [path]:
@@ -813,11 +822,21 @@ class _Scan:
             "window": [windows.text_of(task.window.start), windows.text_of(task.window.end)],
             "units": [windows.unit_state(unit) for unit in self._left.values()],
             "total": self._total,
-            # Numbered pages are reconciled as a whole, so a part of them is nothing to go on from.
-            "positions": {} if isinstance(self._origin.paging, NumberPaging) else self._positions,
+            "positions": self._lasting_positions(),
             "largest": windows.text_of(self._largest),
             "why": self._client.clean(self._stopped),
         }
+
+    def _lasting_positions(self) -> dict[str, Position]:
+        """Positions that another day can go on from, by unit; a unit without one is read from its beginning."""
+        # Numbered pages are reconciled as a whole, and the next export has positions of its own.
+        if isinstance(self._origin.paging, NumberPaging) or self._origin.export:
+            return {}
+        texts = {key: answers.json_text(position) for key, position in self._positions.items()}
+        return {key: self._positions[key] for key, text in texts.items() if self._client.clean(text) == text}
+
+    def _shown(self, position: Position) -> str:
+        return ", ".join(f"{name} {self._client.clean(str(value))[:60]!r}" for name, value in position.items())
 
     def _at(self, key: str) -> str:
         return f"streams.{self._request.stream}.from.{key} in {self._request.source.path}"
@@ -858,7 +877,3 @@ def _joined(batches: Sequence[Batch]) -> Batch:
         pl.concat([batch.rows for batch in batches], how="diagonal"),
         pl.concat(rejects) if rejects else None,
     )
-
-
-def _shown(position: Position) -> str:
-    return ", ".join(f"{name} {str(value)[:60]!r}" for name, value in position.items())
