@@ -89,7 +89,9 @@ def new_lines(
     folder = PurePosixPath(stamp.path).parent
     # Two machines may begin a log with the same line; one log does not leave its folder.
     known = [entry for entry in known if entry.log is not None and PurePosixPath(entry.path).parent == folder]
-    ends = sorted({entry.size for entry in known})
+    # A log goes on from where it was read last: another one may begin with the same header.
+    latest = list({entry.log: entry for entry in known}.values())
+    ends = sorted({entry.size for entry in latest})
     hashes: dict[int, str] = {}
     digest = hashlib.sha256()
     position = end = 0
@@ -119,12 +121,11 @@ def new_lines(
         end += len(tail)
     if not end:
         return None
-    before = [entry for entry in known if hashes.get(entry.size) == entry.sha256]
-    # The content as a whole may be the beginning of what was read under another name.
-    if any((entry.size, entry.sha256) == (end, digest.hexdigest()) for entry in known):
-        return None
+    before = [entry for entry in latest if hashes.get(entry.size) == entry.sha256]
     if before:
         last = max(before, key=lambda entry: entry.size)
+        if last.size == end:
+            return None
         return NewLines(str(last.log), last.size, end, digest.hexdigest(), last.lines)
     name = _name(stamp.path, first_line.partition(b"\n")[0], {str(entry.log) for entry in known})
     return NewLines(name, 0, end, digest.hexdigest(), 0)

@@ -144,6 +144,20 @@ def test_two_logs_that_begin_alike_are_two(logs):
     assert logs.texts() == ["d"]
 
 
+def test_logs_with_the_same_header_are_two(logs):
+    logs.append("app.log", "INFO started")
+    logs.night()
+    logs.append("app.log", "INFO a")
+    logs.night()
+    logs.rename("app.log", "app.log.1")
+    logs.append("app.log", "INFO started")
+    logs.night()
+    logs.append("app.log", "INFO b")
+    logs.night()
+    assert sorted(text for _, _, text in logs.everything()) == ["a", "b", "started", "started"]
+    assert len({(name, row) for name, row, _ in logs.everything()}) == 4
+
+
 def test_logs_of_two_machines_are_two(logs):
     for host, lines in (("a", ["INFO alike"]), ("b", ["INFO alike", "INFO own"])):
         (logs.folder / host).mkdir()
