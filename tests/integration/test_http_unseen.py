@@ -748,6 +748,68 @@ streams:
     assert len(unseen.ids()) == 4 * 8 * 4
 
 
+def test_a_cookie_session_by_a_form_that_answers_with_pages(unseen: Unseen) -> None:
+    """A login that leads on to a page for people; a session that ends shows the login page, with 200."""
+    (unseen.path.parent / "word").write_text("geheim\n")
+    sessions: list[str] = []
+    people = records(30)
+    served = iter(range(1000))
+
+    def api(call: Call) -> Any:
+        if call.path == "/login" and call.method == "POST":
+            assert call.form == {"user": "me", "password": "geheim"}
+            sessions.append(f"c{len(sessions)}")
+            return Reply(b"", 302, {"Set-Cookie": f"sid={sessions[-1]}; Path=/", "Location": "/home"})
+        if call.path in {"/login", "/home"}:
+            return Reply(b"<html>hello</html>", 200, {"Content-Type": "text/html"})
+        if next(served) == 2:
+            sessions.append("ended")
+        if call.headers.get("cookie") != f"sid={sessions[-1] if sessions else None}":
+            return Reply(b"", 302, {"Location": "/login"})
+        return pages_of(people)(call)
+
+    unseen.api = api
+    text = source(
+        PAGES,
+        """
+auth:
+  kind: session
+  login: {method: POST, path: /login, form: {user: me, password: "{{ secrets.word }}"}}
+  secrets: {word: {file: word}}
+""",
+    )
+    unseen.load(text)
+    assert len(unseen.ids()) == 30
+
+
+def test_a_login_that_helps_nothing_is_no_passing_fault(unseen: Unseen) -> None:
+    (unseen.path.parent / "word").write_text("geheim\n")
+    logins: list[Call] = []
+
+    def api(call: Call) -> Any:
+        if call.path == "/login":
+            logins.append(call)
+            return {"token": f"t-{len(logins)}"}
+        return Reply(b"no", 401)
+
+    unseen.api = api
+    text = source(
+        PAGES,
+        """
+auth:
+  kind: session
+  login: {method: POST, path: /login, json: {password: "{{ secrets.word }}"}}
+  secrets: {word: {file: word}}
+  values: {token: token}
+  headers: {X-Session: "{{ session.token }}"}
+""",
+    )
+    with pytest.raises(SourceError, match="credentials are not accepted") as caught:
+        unseen.load(text)
+    assert not caught.value.transient
+    assert len(logins) <= 3
+
+
 def test_a_refresh_token_that_is_new_each_time_over_two_loads(unseen: Unseen) -> None:
     (unseen.path.parent / "refresh").write_text("r-0\n")
     (unseen.path.parent / "secret").write_text("geheim\n")

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 _EARLY_SECONDS = 60
 _TRIES = 3
+_RENEWALS = 2
 
 
 class Credentials:
@@ -45,6 +46,7 @@ class Credentials:
         self._client = client
         self._lock = threading.RLock()
         self._generation = 0
+        self._in_vain = 0
         self._expires = float("inf")
         self._token = ""
         self.session: dict[str, Any] = {}
@@ -78,8 +80,15 @@ class Credentials:
             if not self._can_renew:
                 return False
             if generation == self._generation:
+                if self._in_vain >= _RENEWALS:
+                    return False
+                self._in_vain += 1
                 self._login()
             return True
+
+    def accepted(self) -> None:
+        """The source took the credentials."""
+        self._in_vain = 0
 
     def apply(
         self, headers: dict[str, str], query: list[tuple[str, str]], form: dict[str, Any], variables: Mapping[str, Any]
@@ -130,7 +139,8 @@ class Credentials:
             built = self._client.built(auth.login, {"secrets": secrets, "session": {}})
         except TemplateError as error:
             raise SourceError(f"{self._name}: {error}; correct connection.auth.login in {self._file}") from error
-        response, document = self._ask(built, "the login")
+        # A login that only sets a cookie may answer with a page for people, or lead on to one.
+        response, document = self._ask(built, "the login", is_json=bool(auth.values))
         session: dict[str, Any] = {}
         for name, path in auth.values.items():
             value = self._looked_up(path, document)
@@ -181,7 +191,7 @@ class Credentials:
         if auth.refresh_token is not None and isinstance(rotated, str) and rotated != form["refresh_token"]:
             self._keep(auth, rotated)
 
-    def _ask(self, built: httpx.Request, who: str) -> tuple[httpx.Response, Any]:
+    def _ask(self, built: httpx.Request, who: str, *, is_json: bool = True) -> tuple[httpx.Response, Any]:
         """Send a login; lost connections and passing statuses are tried again."""
         statuses = self._client.request.source.connection.retry.statuses
         fault = ""
@@ -202,7 +212,7 @@ class Credentials:
                     f"connection.auth in {self._file} and at the secrets it names"
                 )
             try:
-                return response, read_json(response.content) if response.content.strip() else {}
+                return response, read_json(response.content) if is_json and response.content.strip() else {}
             except ValueError:
                 fault = f"an answer that is no JSON: {self._excerpt(response)}"
         raise SourceError(f"{self._name}: {who} does not answer as it should ({fault}); try again later")

@@ -441,6 +441,14 @@ class Client:
                 return answer
         if answer.status == 401 and self.credentials.renew(generation):
             raise PassingFaultError(f"{self._where(answer)} answered 401", wait=0)
+        if answer.status < 400 and answer.document is None and self._is_page(answer):
+            # A session that ended shows its login page.
+            wait = 0 if self.credentials.renew(generation) else None
+            raise PassingFaultError(
+                f"{self._where(answer)} answered {answer.status} with a page for people, where "
+                f"{'JSON' if is_json else 'a file'} was asked for: {self._excerpt(answer)}",
+                wait,
+            )
         if answer.status in self._connection.retry.statuses:
             self._raise_passing(answer)
         if answer.status >= 400:
@@ -450,13 +458,9 @@ class Client:
                 f"{self._where(answer)} answered {answer.status} with {answer.media_type or 'something'} that is no "
                 f"JSON: {self._excerpt(answer)}"
             )
-        if not is_json and self._is_page(answer):
-            raise PassingFaultError(
-                f"{self._where(answer)} answered {answer.status} with a page for people, where a file was asked for: "
-                f"{self._excerpt(answer)}"
-            )
         if is_json and not answer.content.strip():
             answer.is_empty = True
+        self.credentials.accepted()
         return answer
 
     @staticmethod
