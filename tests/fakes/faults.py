@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 
 STATUS = ("429_seconds", "429_date", "500", "502", "503")
 """An error in place of the answer; the request is not carried out."""
-WIRE = ("reset", "cut_body", "cut_chunked", "slow", "gzip")
-"""The answer is right, its way is not; ``gzip`` is what a server may always do."""
+WIRE = ("reset", "cut_body", "cut_chunked", "cut_unsaid", "slow", "gzip")
+"""The answer is right, its way is not; ``gzip`` a server may always use; ``cut_unsaid`` tells no length."""
 CONTENT = ("repeated_page", "cursor_loop", "empty_page", "error_in_200", "html")
 """An answer with status 200 that must not be taken for the one asked for; the empty page alone is a right one."""
 STATE = ("expired_token", "export_fails", "quota")

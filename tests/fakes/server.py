@@ -405,6 +405,8 @@ class Fake:
                     self.send_header(name, value)
                 if "cut_chunked" in faults:
                     self.send_header("Transfer-Encoding", "chunked")
+                elif "cut_unsaid" in faults:
+                    self.send_header("Connection", "close")
                 else:
                     self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
@@ -417,7 +419,7 @@ class Fake:
                 if "cut_chunked" in faults:
                     self.wfile.write(b"%x\r\n" % len(half) + half + b"\r\n")
                     self.close_connection = True
-                elif "cut_body" in faults:
+                elif "cut_body" in faults or "cut_unsaid" in faults:
                     self.wfile.write(half)
                     self.close_connection = True
                 elif "slow" in faults:

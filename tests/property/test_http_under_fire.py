@@ -31,7 +31,8 @@ from tests.fakes.store import Record
 
 FIELDS = ("name", "email", "country", "score")
 TRANSPORT = ("429_seconds", "429_date", "500", "502", "503", "reset", "cut_body", "cut_chunked", "slow", "gzip", "html")
-CONTENT = ("repeated_page", "error_in_200")
+CONTENT = ("repeated_page", "error_in_200", "cut_unsaid")
+"""A cut of which nothing tells shows where the answer is JSON or a zip; lines of a file would only be fewer."""
 CHURN = ("changed", "moved", "deleted", "inserted")
 RETRY = {"base_seconds": 0.1, "attempts": 4}
 
@@ -61,6 +62,7 @@ class Way:
     concurrency: int = 1
 
 
+LINES = ("repeated_page", "error_in_200")
 SESSION = {
     "kind": "session",
     "login": {
@@ -148,7 +150,8 @@ WAYS = {
             "request": {"path": "/ndjson/items", "params": {"country": "{{ each.country }}"}},
             "records": {"format": "ndjson"},
             "each": {"country": ["CN", "NO", "MT"]},
-        }
+        },
+        kinds=LINES,
     ),
     "side by side": Way(
         {
@@ -162,7 +165,7 @@ WAYS = {
         auth=SESSION,
         concurrency=3,
     ),
-    "csv": Way({"request": {"path": "/csv/items"}, "records": {"format": "csv"}}),
+    "csv": Way({"request": {"path": "/csv/items"}, "records": {"format": "csv"}}, kinds=LINES),
     "packed": Way(
         {"request": {"path": "/packed/items"}, "records": {"path": "content", "base64": True, "format": "csv"}}
     ),
@@ -180,7 +183,7 @@ WAYS = {
                 "poll_values": {"file": "file"},
             },
         },
-        kinds=("export_fails", "error_in_200"),
+        kinds=("export_fails", "error_in_200", "cut_unsaid"),
     ),
 }
 

@@ -111,6 +111,15 @@ def test_a_cut_body_is_seen(kind):
         assert len(http.get("/token/items").json()["items"]) == 50
 
 
+def test_a_body_cut_without_a_length_looks_whole_but_is_not():
+    with serve("rest", rows=50, faults=FaultPlan(at={1: "cut_unsaid"})) as fake, rest(fake) as http:
+        answer = http.get("/token/items")
+        assert answer.status_code == 200 and "Content-Length" not in answer.headers
+        with pytest.raises(ValueError, match=r"JSON|Unterminated|Expecting"):
+            answer.json()
+        assert len(http.get("/token/items").json()["items"]) == 50
+
+
 def test_a_slow_body_trips_only_a_short_timeout():
     plan = FaultPlan(at={1: "slow", 2: "slow"}, slow_seconds=0.04)
     with serve("rest", rows=20, faults=plan) as fake, rest(fake) as http:
