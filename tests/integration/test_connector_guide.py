@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import re
-import socket
-import subprocess
-import sys
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -14,51 +10,23 @@ import pytest
 
 from orchestration.cli import main
 from orchestration.sources.landing import Landing
-
-GUIDE = (Path(__file__).resolve().parents[2] / "docs/guides/connector.md").read_text(encoding="utf-8")
-
-
-def block(kind: str) -> str:
-    found = re.findall(rf"```{kind}\n(.*?)```", GUIDE, re.S)
-    assert found, kind
-    return found[0]
+from tests.connector_guide import GUIDE, source, teashop
 
 
 @pytest.fixture(scope="module")
-def teashop(tmp_path_factory):
-    """The guide's server; gives its port."""
-    script = tmp_path_factory.mktemp("teashop") / "teashop.py"
-    # It says that it listens, so that nobody has to guess.
-    code = block("python")
-    start = "ThreadingHTTPServer(("
-    assert code.count(start) == 1
-    ready = code.replace(start, "server = ThreadingHTTPServer((").replace(").serve_forever()", ")")
-    script.write_text(f"{ready}print('ready', flush=True)\nserver.serve_forever()\n", encoding="utf-8")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    process = subprocess.Popen([sys.executable, script, str(port)], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n", "the guide's server did not start"
-    yield port
-    process.terminate()
-    process.wait(10)
+def shop(tmp_path_factory):
+    with teashop(tmp_path_factory.mktemp("teashop")) as port:
+        yield port
 
 
 @pytest.fixture
-def home(tmp_path, teashop, monkeypatch):
+def home(tmp_path, shop, monkeypatch):
     monkeypatch.setenv("EXPERIENCE_HOME", str(tmp_path))
     monkeypatch.delenv("EXPERIENCE_SOURCES", raising=False)
     monkeypatch.setenv("TEASHOP_TOKEN", "green-tea")
     assert main(["init"]) == 0
-    # The shop's orders are of the last days; the guide's window begins on a day that goes further back every day.
-    start = (datetime.now(UTC).date() - timedelta(days=21)).isoformat()
-    text = block("yaml").replace("http://127.0.0.1:8400", f"http://127.0.0.1:{teashop}")
-    assert re.search(r"start: \d{4}-\d\d-\d\d", text)
-    text = re.sub(r"start: \d{4}-\d\d-\d\d", f"start: {start}", text)
-    (tmp_path / "sources" / "teashop.yaml").write_text(text, encoding="utf-8")
-    draft = block("yaml draft").replace("http://127.0.0.1:8400", f"http://127.0.0.1:{teashop}")
-    (tmp_path / "draft.yaml").write_text(draft, encoding="utf-8")
+    (tmp_path / "sources" / "teashop.yaml").write_text(source(shop), encoding="utf-8")
+    (tmp_path / "draft.yaml").write_text(source(shop, "yaml draft"), encoding="utf-8")
     return tmp_path
 
 
@@ -141,7 +109,3 @@ def test_an_error_in_a_200_fails_the_load_with_its_message(home, capsys):
     assert main(["sources", "run", "teashop.orders"]) == 1
     assert "from and to are needed" in capsys.readouterr().out
     assert Landing(home / "landing").manifests("teashop", "orders") == []
-
-
-def test_the_days_of_the_guide_lie_in_the_past():
-    assert all(date.fromisoformat(day) for day in re.findall(r"start: (\d{4}-\d\d-\d\d)", GUIDE))
