@@ -35,7 +35,7 @@ from tests.fakes.limesurvey import SURVEY as LIMESURVEY_SURVEY
 from tests.fakes.posthog import PROJECT, PostHog
 from tests.fakes.qualtrics import SURVEY as QUALTRICS_SURVEY
 from tests.fakes.qualtrics import Qualtrics
-from tests.fakes.server import Answer, Request, route
+from tests.fakes.server import Answer, Dialect, Request, route
 from tests.fakes.surveymonkey import SURVEY as SURVEYMONKEY_SURVEY
 from tests.fakes.typeform import FORM
 
@@ -58,7 +58,7 @@ SURVEYS: dict[str, tuple[dict[str, Any], str, str, dict[str, Any], str]] = {
 }
 """Preset to its options, the columns of the score and of the text, the question, and the score at the source."""
 SECRETS = {"qualtrics": "token", "surveymonkey": "token", "typeform": "token", "limesurvey": "password"}
-SECRETS |= {"formbricks": "key", "matomo": "token", "posthog": "key"}
+SECRETS |= {"formbricks": "key", "matomo": "token", "posthog": "key", "google_forms_api": "refresh_token"}
 ADDRESSES = {"qualtrics": "base_url", "limesurvey": "url", "matomo": "url"}
 
 
@@ -157,6 +157,46 @@ class HogQL(PostHog):
             results = [[x.isoformat() if isinstance(x, datetime) else x for x in row] for row in found.fetchall()]
         self.cached[said] = {"columns": columns, "results": results, "types": [], "hasMore": False}
         return Answer(self.cached[said])
+
+
+class GoogleForms(Dialect):
+    """The Forms API with its token server: pages by token, a filter by time, the latest submission of a response."""
+
+    collection = "responses"
+    form = "1FAIpQLSd0x"
+    asked_for: list[str]
+
+    def fill(self, rows: int, seed: int) -> None:
+        self.asked_for = []
+        for number in range(rows):
+            moment = self.now - timedelta(days=9) + timedelta(minutes=number)
+            self.store.put("responses", f"ACY{number:04d}", {"score": number % 11}, updated_at=moment)
+
+    @route("POST", "/token")
+    def tokens(self, request: Request) -> Answer:
+        given = (request.form.get("grant_type"), request.form.get("refresh_token"), request.form.get("client_secret"))
+        if given != ("refresh_token", "static-token", "static-token"):
+            return Answer({"error": "invalid_grant"}, 400)
+        return Answer({"access_token": self.issue(3600), "expires_in": 3599, "token_type": "Bearer"})
+
+    @route("GET", "/v1/forms/([^/]+)/responses")
+    def responses(self, request: Request, form: str) -> Answer:
+        if not self.holds(request.bearer):
+            return Answer({"error": {"code": 401, "message": "Invalid credentials", "status": "UNAUTHENTICATED"}}, 401)
+        self.asked_for.append(request.query.get("filter", ""))
+        lower = datetime.fromisoformat(self.asked_for[-1].removeprefix("timestamp >= ") or "1970-01-01T00:00:00Z")
+        found = [record for record in self.store.records("responses") if record.updated_at >= lower]
+        begin = int(request.query.get("pageToken", 0))
+        page = [
+            {
+                "responseId": record.key,
+                "lastSubmittedTime": record.updated_at.isoformat().replace("+00:00", "Z"),
+                "answers": {"1a": {"questionId": "1a", "textAnswers": {"answers": [{"value": str(record["score"])}]}}},
+            }
+            for record in found[begin : begin + 100]
+        ]
+        more = {"nextPageToken": str(begin + 100)} if begin + 100 < len(found) else {}
+        return Answer(({"responses": page} if page else {}) | more)
 
 
 Make = Callable[..., Bench]
@@ -654,3 +694,35 @@ def test_who_was_invited_by_qualtrics_without_reminders(bench: Make, monkeypatch
     assert keys(rows, "survey_id") == {QUALTRICS_SURVEY}
     assert rows["status"].value_counts().sort("status").rows() == [("finished", 150), ("sent", 150)]
     assert not any("EMD_2" in request.path for request in source.fake.seen)
+
+
+def test_google_forms_by_its_api(tmp_path: Path) -> None:
+    fake = Fake(GoogleForms, clock=Clock(NOON))
+    fake.dialect.fill(250, 7)
+    fake.start()
+    source = Bench("google_forms_api", tmp_path, fake)
+    source.raw["connection"] = {
+        "base_url": fake.url,
+        "auth": {"token_url": f"{fake.url}/token"},
+        "client_id": "id",
+        "client_secret": {"file": "secret"},
+        "refresh_token": {"file": "secret"},
+        "form": GoogleForms.form,
+        **QUICK,
+    }
+    source.raw["surveys"] = {GoogleForms.form: {"name": "Checkout", "questions": {"nps": SCORE}}}
+    source.raw["streams"] = {"responses": {"tables": {"answer": {"questions": {"nps": "answers.1a"}}}}}
+    try:
+        assert source.load().rows_landed == 250
+        answers = source.rows("answer", source.last())
+        assert answers["value_number"].sum() == sum(number % 11 for number in range(250))
+        fake.clock.advance(86400)
+        fake.dialect.expire()
+        fake.store.put("responses", "ACY0003", {"score": 10})
+        assert keys(source.last(), "responseId") >= {"ACY0003"}
+        source.load()
+        assert source.last().filter(pl.col("responseId") == "ACY0003")["answers.1a"].to_list() == ["10"]
+        assert fake.dialect.asked_for[-1].startswith("timestamp >= 2026-04-25T")  # type: ignore[attr-defined]
+    finally:
+        fake.close()
+    assert fake.broken is None
