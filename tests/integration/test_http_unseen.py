@@ -388,6 +388,40 @@ paging:
     assert len(unseen.ids()) == 57
 
 
+@pytest.mark.parametrize("form", ["relative", "query", "many", "plain_http"])
+def test_links_in_every_form(unseen: Unseen, form: str) -> None:
+    people = records(45)
+
+    def api(call: Call) -> Any:
+        begin = int(call.params.get("at", "0"))
+        assert call.headers["authorization"] == "Bearer topsecret"
+        link = {
+            "relative": f"/v2/other?at={begin + 10}",
+            "query": f"?at={begin + 10}",
+            "many": f"{unseen.url}/v1/people?at={begin + 10}&f=a,b",
+            "plain_http": f"http://inner.example.org:8080/v1/people?at={begin + 10}",
+        }[form]
+        rels = [f'<{link}>; title="a, b"; rel="next"'] if begin + 10 < len(people) else []
+        body = json.dumps(people[begin : begin + 10]).encode()
+        return Reply(body, headers={"Link": ", ".join(['<x?at=0>; rel="prev"', *rels, '<y>; rel="last"'])})
+
+    unseen.api = api
+    (unseen.path.parent / "key").write_text("topsecret\n")
+    host = ", same_host: true" if form == "plain_http" else ""
+    text = source(
+        f"request: {{path: /v1/people}}\npaging: {{kind: link{host}}}",
+        "auth: {kind: bearer, token: {file: key}}",
+    )
+    unseen.load(text)
+    assert len(unseen.ids()) == 45
+
+
+def test_a_link_to_another_host_is_told_with_both_mends(unseen: Unseen) -> None:
+    unseen.api = lambda call: {"items": records(3), "next": "https://inner.example.org/people?at=3"}
+    with pytest.raises(SourceError, match=r"inner\.example\.org.*allow_hosts.*same_host"):
+        unseen.load(source("request: {path: /people}\nrecords: {path: items}\npaging: {kind: link, next: next}"))
+
+
 @pytest.mark.parametrize("hours", [-3, 3])
 def test_local_times_over_the_end_of_summer_and_a_clock_that_is_wrong(unseen: Unseen, hours: int) -> None:
     """Stamps as dd.mm.yyyy in local time, of whole seconds shared by many, asked for inclusively."""

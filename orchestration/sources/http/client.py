@@ -380,8 +380,9 @@ class Client:
         if urlsplit(address).hostname in self._connection.allow_hosts or host in self._connection.allow_hosts:
             return False
         raise SourceError(
-            f"{self._request.name}: the source leads to another host, {host}; if that is right, name it in "
-            f"connection.allow_hosts in {self._request.source.path} (it gets no credentials)"
+            f"{self._request.name}: the source leads to another host, {urlsplit(address).scheme}://{host}; if that is "
+            f"right, name it in connection.allow_hosts in {self._request.source.path} (it gets no credentials); if it "
+            "is the source itself under another name, write that in base_url, or same_host: true beside kind: link"
         )
 
     def _exchange(self, built: httpx.Request, to_file: Path | None) -> Answer:

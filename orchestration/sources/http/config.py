@@ -448,6 +448,8 @@ class LinkPaging(StrictModel):
         done: Path of a value that says that this was the last page.
         newest_first: As in ``TokenPaging``.
         resume: As in ``TokenPaging``: the last address is where the next load begins.
+        same_host: Whether the address is asked for at the host that gave it, whatever host it names: a source behind a
+            proxy may name its inner one.
     """
 
     kind: Literal["link"]
@@ -456,6 +458,7 @@ class LinkPaging(StrictModel):
     done: Path | None = None
     newest_first: bool = False
     resume: bool = False
+    same_host: bool = False
 
 
 class KeysetPaging(StrictModel):

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from itertools import pairwise
 from typing import Any, Protocol
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 from orchestration.sources.http.client import Answer
 from orchestration.sources.http.config import (
@@ -133,7 +133,11 @@ class _Link:
             link = as_text(find(self._paging.next, answer.document))
         if link is None or not link.strip() or _is_over(self._paging, answer):
             return None
-        return {"url": urljoin(answer.url, link)}
+        url = urljoin(answer.url, link)
+        if self._paging.same_host:
+            host = urlsplit(answer.url)
+            url = urlsplit(url)._replace(scheme=host.scheme, netloc=host.netloc).geturl()
+        return {"url": url}
 
 
 def _is_over(paging: TokenPaging | LinkPaging, answer: Answer) -> bool:
