@@ -317,19 +317,20 @@ def _fresh(
 
 def _files_in(request: ReadRequest, origin: FilesOrigin, file: SourceFile) -> list[SourceFile]:
     """The file itself, or those inside of an archive of several."""
-    if origin.compression not in {"auto", "zip"} or origin.format in {"xlsx", "parquet"}:
-        return [file]
-    if origin.format is None and file.suffixes[-1:] and file.suffixes[-1] in {".xlsx", ".xlsm", ".xlsb"}:
+    if origin.compression not in {"auto", "zip"}:
         return [file]
     with suppress(OSError, zipfile.BadZipFile), file.open() as raw:
         if _MAGIC.get(raw.read(4)) == "zip":
             with zipfile.ZipFile(raw) as archive:
                 members = _members(archive)
+            # A workbook is an archive itself.
+            if "[Content_Types].xml" in members:
+                return [file]
             if not members:
                 raise SourceError(
                     f"{request.name}: file {file} holds 0 files () where one is expected; deliver it again"
                 )
-            if len(members) == 1 and origin.format_of(file):
+            if len(members) == 1 and origin.format_of(file) not in {None, "xlsx", "parquet"}:
                 return [file]
             inside = [SourceFile(f"{file.name}/{name}", file.location, file.local, name) for name in members]
             inside = [inner for inner in inside if without([Listed(inner.name, "")], origin.excluded)]
@@ -337,6 +338,11 @@ def _files_in(request: ReadRequest, origin: FilesOrigin, file: SourceFile) -> li
                 raise SourceError(
                     f"{request.name}: file {file} holds {', '.join(unread[:5])}, whose ending names no format; say "
                     f"format or exclude in streams.{request.stream}.from of {request.source.path}"
+                )
+            if whole := [str(inner.member) for inner in inside if origin.format_of(inner) in {"xlsx", "parquet"}]:
+                raise SourceError(
+                    f"{request.name}: file {file} holds {', '.join(whole[:5])}, which cannot be read from within an "
+                    "archive; unpack it"
                 )
             return inside
     return [file]

@@ -138,6 +138,12 @@ def test_headers_and_sheets(inbox):
     assert inbox.rows().select("id", "email", "_row").rows() == [("1", "a", 1), ("2", "b", 2)]
 
 
+def test_a_workbook_without_its_ending(inbox):
+    inbox.put("download", workbook(["id", "email"], [1, "a"]))
+    inbox.night("download", format="xlsx")
+    assert inbox.rows().select("id", "email", "_file").rows() == [("1", "a", "download")]
+
+
 def test_a_sheet_without_rows(inbox):
     inbox.put("a.xlsx", workbook(["id", "email"]))
     assert inbox.night().rows_read == 0

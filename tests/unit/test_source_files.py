@@ -556,6 +556,10 @@ def test_an_archive_of_files_by_their_endings(inbox):
     with pytest.raises(SourceError, match=r"week.zip holds notes.pdf, whose ending names no format; say format or"):
         inbox.night("*.zip")
     assert inbox.night("*.zip", origin={"exclude": ["*.pdf"]}).rows_landed == 1
+    inbox.put("week.zip", archive(a__xlsx="x"))
+    with pytest.raises(SourceError, match=r"week.zip holds a.xlsx, which cannot be read from within an archive"):
+        inbox.night("*.zip")
+    inbox.put("week.zip", archive(a__csv="id,email\n1,a\n"))
     inbox.put("none.zip", archive())
     with pytest.raises(SourceError, match=r"none.zip holds 0 files"):
         inbox.night("*.zip")
