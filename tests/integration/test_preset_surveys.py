@@ -719,7 +719,6 @@ def test_google_forms_by_its_api(tmp_path: Path) -> None:
         fake.clock.advance(86400)
         fake.dialect.expire()
         fake.store.put("responses", "ACY0003", {"score": 10})
-        assert keys(source.last(), "responseId") >= {"ACY0003"}
         source.load()
         assert source.last().filter(pl.col("responseId") == "ACY0003")["answers.1a"].to_list() == ["10"]
         assert fake.dialect.asked_for[-1].startswith("timestamp >= 2026-04-25T")  # type: ignore[attr-defined]
