@@ -75,6 +75,16 @@ def test_a_page_for_people_is_no_file(tmp_path):
         load(tmp_path, fake, {"request": {"path": "/csv/items"}, "records": {"format": "csv"}})
 
 
+def test_lines_that_end_within_one_were_cut_short(tmp_path):
+    with (
+        serve("rest", rows=30, faults=FaultPlan(at={2: "cut_unsaid"})) as fake,
+        pytest.raises(SourceError, match="end in the middle of line") as caught,
+    ):
+        load(tmp_path, fake, LINES)
+    assert caught.value.transient
+    assert Landing(tmp_path / "landing").manifests("shop", "items") == []
+
+
 DAYS = {
     "request": {"path": "/window/items", "params": {"from": "{{ window.start }}", "to": "{{ window.end }}"}},
     "records": {"path": "rows"},

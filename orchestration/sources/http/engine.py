@@ -685,6 +685,12 @@ class _Scan:
                     record = None
                 if isinstance(record, dict):
                     found.append(record)
+                elif not line.endswith(b"\n"):
+                    raise SourceError(
+                        f"{self._request.name}: the lines of JSON end in the middle of line {number}, so the answer "
+                        "was cut short. Nothing was loaded; try again later",
+                        True,
+                    )
                 else:
                     text = line.decode(self._origin.records.encoding, "backslashreplace").rstrip("\n")
                     bad.append({"_file": None, "_row": number, "reason": "no_json", "text": text})
