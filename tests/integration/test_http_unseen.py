@@ -388,6 +388,18 @@ paging:
     assert len(unseen.ids()) == 57
 
 
+def test_a_source_that_ignores_the_page_is_told(unseen: Unseen) -> None:
+    people = records(30)
+    unseen.api = lambda call: people
+    for paging in (
+        "{kind: page, size: 30, param: p, reconcile: reread}",
+        "{kind: offset, size: 30, param: o, reconcile: reread}",
+    ):
+        with pytest.raises(SourceError, match=r"came a second time.*page\.(number|offset)"):
+            unseen.load(source(f"request: {{path: /people}}\npaging: {paging}"))
+    assert unseen.landing.manifests("shop", "items") == []
+
+
 @pytest.mark.parametrize("form", ["relative", "query", "many", "plain_http"])
 def test_links_in_every_form(unseen: Unseen, form: str) -> None:
     people = records(45)
@@ -420,6 +432,23 @@ def test_a_link_to_another_host_is_told_with_both_mends(unseen: Unseen) -> None:
     unseen.api = lambda call: {"items": records(3), "next": "https://inner.example.org/people?at=3"}
     with pytest.raises(SourceError, match=r"inner\.example\.org.*allow_hosts.*same_host"):
         unseen.load(source("request: {path: /people}\nrecords: {path: items}\npaging: {kind: link, next: next}"))
+
+
+def test_records_under_their_keys_and_rows_as_lists(unseen: Unseen) -> None:
+    unseen.api = lambda call: {
+        "people": {"a1": {"email": "a@example.org"}, "b2": {"email": "b@example.org"}},
+        "cols": [{"n": "id"}, {"n": "email"}, {"n": "amount"}],
+        "rows": [[12345678901234567890123, "x@example.org", 0.10000000000000000001], [2, None, -0.0]],
+        "ids": ["p", "q"],
+    }
+    unseen.load(source("request: {path: /x}\nrecords: {path: people, keyed_by: id}"))
+    assert unseen.ids() == {"a1", "b2"}
+    unseen.load(source('request: {path: /x}\nrecords: {path: rows, columns: "cols[].n"}'))
+    assert {"12345678901234567890123", "2"} <= unseen.ids()
+    with pytest.raises(SourceError, match=r"ids\[\]\.\{id: @\}"):
+        unseen.load(source("request: {path: /x}\nrecords: {path: ids}"))
+    unseen.load(source('request: {path: /x}\nrecords: {path: "ids[].{id: @, email: @}"}'))
+    assert {"p", "q"} <= unseen.ids()
 
 
 @pytest.mark.parametrize("hours", [-3, 3])
@@ -548,6 +577,37 @@ records: {format: ndjson}
     people.append({"id": 77, "email": "neu@example.org"})
     unseen.night(text)
     assert len(unseen.ids()) == 41
+
+
+def test_an_export_whose_own_address_answers_202_until_it_is_the_file(unseen: Unseen) -> None:
+    answers = iter([202, 202, 202, 200, 200, 200])
+
+    def api(call: Call) -> Any:
+        if (status := next(answers)) == 202:
+            return Reply(b'{"state": "running"}', 202, {"Content-Type": "application/json", "Retry-After": "1"})
+        return Reply(gzip.compress(b'{"id": 1, "email": "a@example.org"}\n'), status)
+
+    unseen.api = api
+    text = source(
+        """
+export:
+  start: {path: /export.gz}
+  poll: {path: /export.gz}
+  done_status: [200]
+request: {path: /export.gz}
+records: {format: ndjson}
+"""
+    )
+    assert unseen.load(text).rows_landed == 1
+    answers = iter([202, 202, 200])
+    text = source(
+        """
+request: {path: /export.gz}
+records: {format: ndjson}
+errors: [{status: 202, action: retry}]
+"""
+    )
+    assert unseen.night(text).rows_landed == 1
 
 
 @pytest.mark.parametrize("cut", ["gzip", "lines"])

@@ -13,7 +13,7 @@ import threading
 import zipfile
 import zlib
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -53,6 +53,14 @@ _READINGS = 5
 _JUDGED_ROWS = 20
 """Records without a declared field that say that the field is gone, and not only empty."""
 _CHUNK_ROWS = 20_000
+_POSITION_OF = {
+    "token": "paging.param, or page.token in a template",
+    "link": "the link of the answer",
+    "keyset": "last.<field> in a template",
+    "page": "paging.param, or page.number in a template",
+    "offset": "paging.param, or page.offset in a template",
+}
+"""What in a request names the page."""
 _GATHERED_ROWS, _GATHERED_PAGES = 2_000, 20
 """Pages that are landed together, at most."""
 _EXPORT_TRIES = 3
@@ -71,6 +79,8 @@ def read_stream(request: ReadRequest) -> Delivery:
     shutil.rmtree(folder, ignore_errors=True)
 
     def close() -> None:
+        if isinstance(delivery.batches, Generator):
+            delivery.batches.close()  # ends the threads before what they use is closed
         shutil.rmtree(folder, ignore_errors=True)
         client.close()
 
@@ -267,6 +277,8 @@ class _Scan:
                 yield from self._sequence(unit, export)
         except SkippedError:
             return
+        except RecordsError as error:
+            raise SourceError(f"{self._request.name}: {error}; correct {self._place}") from error
 
     def _sequence(self, unit: Unit, export: Mapping[str, Any]) -> Iterator[_Page]:
         steps = pager(self._origin.paging)
@@ -403,7 +415,10 @@ class _Scan:
         rows = self._framed(flat, unit)
         content = _digest(rows if plain is flat else self._framed(plain, unit))
         if plain and content in memory.pages:
-            raise PageError("a page came a second time where the next one was asked for")
+            raise PageError(
+                "a page came a second time where the next one was asked for; look whether the request says where the "
+                f"next page begins ({_POSITION_OF.get(self._origin.paging.kind, 'its parameters')})"
+            )
         if plain and self._origin.slices:
             # Two slices may hold the same, where both count a bound in; a source that says it again is believed.
             with self._lock:
@@ -503,7 +518,9 @@ class _Scan:
                 return values
             waited, pause = 0.0, export.every_seconds
             while True:
-                answer = self._ask(export.poll, unit, nothing, values)
+                # Without a path into it, the answer may be the file itself.
+                is_json = bool(export.status or export.poll_values)
+                answer = self._ask(export.poll, unit, nothing, values, is_json=is_json)
                 state = answers.as_text(answers.find(export.status, answer.document)) if export.status else None
                 if state in export.done or answer.status in export.done_status:
                     return values | self._values(export.poll_values, answer, "export.poll_values")

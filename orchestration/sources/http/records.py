@@ -320,9 +320,10 @@ def _false_to_null(record: Mapping[str, Any], flat: dict[str, str | None], boole
 
 def _object(entry: Any, place: str) -> dict[str, Any]:
     if not isinstance(entry, dict):
+        at = "" if place == "the answer" else place.removesuffix("[]")
         raise RecordsError(
             f"{place!r} holds {json_text(entry)!r:.80} where a record was expected; for records that are lists of "
-            "values give records.columns"
+            f"values give records.columns; for values alone make records of them: records.path '{at}[].{{id: @}}'"
         )
     return entry
 
