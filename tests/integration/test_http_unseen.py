@@ -837,7 +837,7 @@ streams:
         if shares[-1] is None:
             break
         new_day(unseen)
-    assert shares == sorted(shares[:-1], reverse=True) + [None]
+    assert shares == [*sorted(shares[:-1], reverse=True), None]
     assert len(shares) > 3
     assert len(unseen.ids()) == 4 * 8 * 4
 
@@ -1020,3 +1020,16 @@ def test_a_key_in_a_link_is_in_no_manifest_and_no_message(unseen: Unseen) -> Non
     unseen.api = lambda call: Reply(b"bad key t0p%2Fs3cr%2Bt", 403)
     with pytest.raises(SourceError, match=r"bad key \*\*\*") as caught:
         unseen.night(source(stream, auth))
+
+
+def test_a_rule_that_waits_a_day_leaves_the_rest_to_the_next(unseen: Unseen) -> None:
+    people = records(30)
+    api = pages_of(people)
+    unseen.api = lambda call: (
+        Reply(b'{"error": "quota"}', 200, {"Retry-After": "7200"}) if len(unseen.calls) == 3 else api(call)
+    )
+    text = source(PAGES + "errors: [{path: error, bad: quota, action: retry}]")
+    assert unseen.load(text).missing_share
+    assert WAITS == []
+    assert unseen.night(text).missing_share is None
+    assert len(unseen.ids()) == 30

@@ -451,7 +451,7 @@ class Client:
                 wait,
             )
         if answer.status in self._connection.retry.statuses:
-            self._raise_passing(answer)
+            self._raise_passing(f"{self._where(answer)} answered {answer.status}: {self._excerpt(answer)}", answer)
         if answer.status >= 400:
             raise SourceError(self._refusal(answer))
         if is_json and answer.document is None and answer.status != 204 and answer.content.strip():
@@ -528,7 +528,7 @@ class Client:
             case "stop":
                 raise BudgetUsedUpError(message)
             case "retry":
-                raise PassingFaultError(message, self._asked_wait(answer))
+                self._raise_passing(message, answer)
             case "login" if self.credentials.renew(generation):
                 raise PassingFaultError(message, wait=0)
         raise SourceError(
@@ -544,9 +544,8 @@ class Client:
             f"{self._where(answer)} answered {answer.status} with an error: {self.clean(said or self._excerpt(answer))}"
         )
 
-    def _raise_passing(self, answer: Answer) -> None:
+    def _raise_passing(self, message: str, answer: Answer) -> None:
         wait = self._asked_wait(answer)
-        message = f"{self._where(answer)} answered {answer.status}: {self._excerpt(answer)}"
         if wait is not None and wait > self._connection.retry.max_seconds:
             raise BudgetUsedUpError(f"{message}; it asks to wait {wait:.0f} s")
         raise PassingFaultError(message, wait)
