@@ -1033,3 +1033,41 @@ def test_a_rule_that_waits_a_day_leaves_the_rest_to_the_next(unseen: Unseen) -> 
     assert WAITS == []
     assert unseen.night(text).missing_share is None
     assert len(unseen.ids()) == 30
+
+
+def test_an_increment_of_parents_may_lack_a_nested_field(unseen: Unseen) -> None:
+    shops = [{"id": f"s{n}", "at": "2026-03-01", "owner": {"key": f"k{n}"}} for n in range(3)]
+
+    def api(call: Call) -> Any:
+        if call.path == "/shops":
+            return [s for s in shops if s["at"] > call.params.get("since", "")]
+        return [{"id": f"{call.path[1:]}-{n}"} for n in range(2)]
+
+    unseen.api = api
+    yaml = """
+source: shop
+type: http
+connection: {base_url: URL}
+streams:
+  shops:
+    to: customer
+    primary_key: [id]
+    cursor: {field: at}
+    fields: {email: id}
+    from: {request: {path: /shops, params: {since: "{{ window.start }}"}}}
+  items:
+    to: customer
+    primary_key: [id]
+    fields: {email: id}
+    from:
+      parent: {stream: shops, fields: {key: owner.key}}
+      request: {path: "/{{ parent.key }}"}
+"""
+    unseen.load(yaml, "shops")
+    unseen.load(yaml)
+    shops.append({"id": "s9", "at": "2026-03-10", "owner": None})
+    unseen.night(yaml, "shops")
+    unseen.load(yaml)
+    assert len(unseen.ids()) == 6
+    with pytest.raises(SourceError, match=r"does not have; did you mean 'owner\.key'"):
+        unseen.load(yaml.replace("key: owner.key", "key: owner.kay"))

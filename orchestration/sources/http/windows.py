@@ -357,13 +357,14 @@ def _parent_rows(request: ReadRequest, origin: HttpOrigin) -> list[tuple[dict[st
     key = config.primary_key if isinstance(config.primary_key, list) else list(parent.fields.values())
     names = list(dict.fromkeys([*key, *parent.fields.values(), *parent.where]))
     frames = []
+    # An increment of few records may lack a column that others have.
+    known_columns = dict.fromkeys(name for load in reversed(loads) for name in load.columns)
+    if known_columns and (missing := [name for name in names if name not in known_columns]):
+        raise SourceError(
+            f"{request.name}: parent.fields uses {missing[0]!r}, which {source.source}.{parent.stream} does not "
+            f"have; {suggest(missing[0], known_columns, 'columns')}"
+        )
     for position, load in enumerate(loads):
-        missing = [name for name in names if name not in load.columns]
-        if missing and load is loads[-1] and load.rows_landed:
-            raise SourceError(
-                f"{request.name}: parent.fields uses {missing[0]!r}, which {source.source}.{parent.stream} does not "
-                f"have; {suggest(missing[0], load.columns, 'columns')}"
-            )
         frames.append(
             request.landing.scan(load).select(
                 *(pl.col(name) if name in load.columns else pl.lit(None, pl.String).alias(name) for name in names),
