@@ -62,7 +62,7 @@ class Way:
     concurrency: int = 1
 
 
-LINES = ("repeated_page", "error_in_200")
+LINES = ("error_in_200",)
 SESSION = {
     "kind": "session",
     "login": {
@@ -160,7 +160,8 @@ WAYS = {
             "paging": {"kind": "token", "next": "next_token", "param": "token"},
             "each": {"country": ["CN", "NO", "MT"]},
         },
-        kinds=ALL,
+        # The page of another country, in its place, would look right.
+        kinds=tuple(kind for kind in ALL if kind != "repeated_page"),
         cursor=CURSOR,
         auth=SESSION,
         concurrency=3,
