@@ -31,6 +31,8 @@ EMPTY_BATCHES = 20
 """Batches without a row after which a trial gives up."""
 SLICES = 10
 """Slices of a window that a trial asks for: the newest."""
+ATTEMPTS = 2
+"""Tries of one request, where a load would wait longer: somebody sits in front of a trial."""
 PARENTS = 3
 """Records of a parent for which a trial asks the child."""
 
@@ -60,7 +62,7 @@ class Trials:
     """
 
     def __init__(self, source: SourceConfig, settings: Settings, now: datetime) -> None:
-        self.source = source
+        self.source = _impatient(source)
         self._settings = settings
         self._now = as_utc(now)
         self._folder = tempfile.TemporaryDirectory(prefix="experience-trial-")
@@ -147,6 +149,15 @@ class Trials:
             writer.write(rows)
             writer.commit(kind="full", extracted_at=self._now, rows_read=rows.height)
         self._parents.add(stream)
+
+
+def _impatient(source: SourceConfig) -> SourceConfig:
+    """The source, asked again less often."""
+    retry = getattr(source.connection, "retry", None)
+    if retry is None:
+        return source
+    fewer = retry.model_copy(update={"attempts": min(ATTEMPTS, retry.attempts)})
+    return source.model_copy(update={"connection": source.connection.model_copy(update={"retry": fewer})})
 
 
 @contextmanager

@@ -394,6 +394,17 @@ streams:
 """
 
 
+def test_a_trial_does_not_wait_as_long_as_a_load(home, capsys, monkeypatch):
+    from orchestration.sources.http import client
+
+    waits = []
+    monkeypatch.setattr(client, "sleep", waits.append)
+    source(home, "api", CHILDREN.replace("https://api.example", "http://127.0.0.1:1"))
+    assert sources("check", "api.orders") == 1
+    assert "FAULT  api.orders: " in capsys.readouterr().out
+    assert len(waits) == 1, "one more attempt, not five"
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
