@@ -79,6 +79,7 @@ class Unseen:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
 
             def log_message(self, *args: Any) -> None:
                 pass
@@ -1071,3 +1072,43 @@ streams:
     assert len(unseen.ids()) == 6
     with pytest.raises(SourceError, match=r"does not have; did you mean 'owner\.key'"):
         unseen.load(yaml.replace("key: owner.key", "key: owner.kay"))
+
+
+def test_a_refresh_token_is_used_by_one_load_at_a_time(unseen: Unseen) -> None:
+    (unseen.path.parent / "refresh").write_text("r-0\n")
+    valid, under_way = ["r-0"], threading.Barrier(2)
+    met: list[int] = []
+
+    def api(call: Call) -> Any:
+        if call.path != "/token":
+            return records(3)
+        given, now = call.form["refresh_token"], valid[-1]
+        try:
+            met.append(under_way.wait(timeout=0.5))
+        except threading.BrokenBarrierError:
+            under_way.reset()
+        if given != now:
+            return Reply(b'{"error": "invalid_grant"}', 400)
+        valid.append(f"r-{len(valid)}")
+        return {"access_token": "a", "refresh_token": valid[-1]}
+
+    unseen.api = api
+    auth = """
+auth: {kind: oauth2, grant: refresh_token, token_url: /token, client_id: me, refresh_token: {file: refresh}}
+"""
+    text = source("request: {path: /people}", auth)
+    text += text[text.index("  items:") :].replace("items:", "others:")
+    unseen.path.write_text(text.replace("URL", unseen.url))
+    loaded: list[int | None] = []
+
+    def load(stream: str) -> None:
+        found = extract(load_source(unseen.path), stream, settings=unseen.settings, run_id="run", now=unseen.now)
+        loaded.append(found.rows_landed)
+
+    threads = [threading.Thread(target=load, args=(stream,)) for stream in ("items", "others")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert met == []
+    assert loaded == [3, 3]

@@ -6,6 +6,7 @@ Does not belong here: retries and pace (``client``).
 from __future__ import annotations
 
 import base64
+import fcntl
 import hashlib
 import json
 import os
@@ -154,6 +155,17 @@ class Credentials:
         self.session = session
 
     def _get_token(self, auth: OAuth2Auth) -> None:
+        if auth.refresh_token is None:
+            self._ask_for_token(auth)
+            return
+        # A refresh token may be good for one use: the load of another stream waits for the one that comes of it.
+        path = self._token_file().with_suffix(".lock")
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with path.open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self._ask_for_token(auth)
+
+    def _ask_for_token(self, auth: OAuth2Auth) -> None:
         client_id = self._client.reveal(auth.client_id, hide=False)
         secret = self._client.reveal(auth.client_secret) if auth.client_secret else ""
         form: dict[str, str] = {"grant_type": auth.grant}
