@@ -44,7 +44,7 @@ class Watcher:
     """Shows loads one after the other; ``watch`` may be called from another thread."""
 
     def __init__(self, stream: TextIO, every_seconds: float = EVERY_SECONDS) -> None:
-        self.console = Console(file=stream, highlight=False, soft_wrap=True)
+        self.console = Console(file=stream, highlight=False, soft_wrap=True, emoji=False)
         self._every = every_seconds
         self._bar: Progress | None = None
         self._shown: TaskID | None = None

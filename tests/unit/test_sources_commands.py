@@ -258,6 +258,20 @@ def test_a_fault_that_may_pass_is_tried_again(home, capsys, monkeypatch):
     assert Control(home / "control").scan("load").collect()["status"].to_list() == ["committed"]
 
 
+def test_an_interrupted_load_leaves_nothing_behind(home, capsys, monkeypatch):
+    from orchestration.assets import load
+
+    def interrupted(*arguments, **more):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(load, "extract", interrupted)
+    assert sources("run", "crm") == 2
+    assert "nothing of crm.customers was committed" in capsys.readouterr().err
+    monkeypatch.undo()
+    monkeypatch.setenv("EXPERIENCE_HOME", str(home))
+    assert sources("run", "crm") == 0
+
+
 def test_run_waits_for_no_night_but_says_that_one_runs(home, capsys):
     from orchestration.night_lock import only_night
 

@@ -59,7 +59,12 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
     failed = False
     with only_night(settings), Watcher(sys.stdout).showing() as watcher:
         for stream in streams:
-            record = _load(source, stream, settings, watcher, run_id=run_id, window=window)
+            try:
+                record = _load(source, stream, settings, watcher, run_id=run_id, window=window)
+            except KeyboardInterrupt:
+                raise CannotRunError(
+                    f"interrupted; nothing of {source.source}.{stream} was committed, streams before it were"
+                ) from None
             watcher.say(_line(record))
             failed |= record.status == "failed"
     if not failed:
