@@ -1112,3 +1112,17 @@ auth: {kind: oauth2, grant: refresh_token, token_url: /token, client_id: me, ref
         thread.join()
     assert met == []
     assert loaded == [3, 3]
+
+
+def test_a_part_of_the_data_with_errors_beside_it_is_no_answer(unseen: Unseen) -> None:
+    """GraphQL gives what it could get, and says with status 200 what it could not."""
+    answer: dict[str, Any] = {"data": {"people": records(2)}, "errors": [{"message": "shard 3 is down"}]}
+    unseen.api = lambda call: answer
+    text = source('request: {method: POST, path: /x, json: {query: "{people}"}}\nrecords: {path: data.people}')
+    with pytest.raises(SourceError, match="shard 3 is down"):
+        unseen.load(text)
+    answer["count"] = 2
+    assert unseen.load(text).rows_landed == 2
+    answer.update(errors=[])
+    del answer["count"]
+    assert unseen.night(text).status == "unchanged"

@@ -41,6 +41,8 @@ logging.getLogger("httpx").setLevel(logging.WARNING)  # its lines hold addresses
 _MAX_REDIRECTS = 5
 _SHOWN = 300
 _SMALL = 1 << 20
+_GRAPHQL = ErrorRule(path="data && errors && !(keys(@)[?!contains(['data', 'errors', 'extensions'], @)]) && errors")
+"""A part of the data with errors beside it, as GraphQL gives it with status 200: what is missing would be lost."""
 
 
 class PassingFaultError(Exception):
@@ -263,7 +265,7 @@ class Client:
             BudgetUsedUpError: no request is left today.
             SkippedError: a rule says that this is not there.
         """
-        every = [*rules, *self._connection.errors]
+        every = [*rules, *self._connection.errors, _GRAPHQL]
         retry = self._connection.retry
 
         def wait(state: tenacity.RetryCallState) -> float:
@@ -322,6 +324,11 @@ class Client:
                 f"{self._request.name}: {error}; correct streams.{self._request.stream}.from in "
                 f"{self._request.source.path}"
             ) from error
+        except UnicodeEncodeError:
+            raise SourceError(
+                f"{self._request.name}: a header holds letters that no header may hold; look at connection.auth and "
+                f"connection.headers in {self._request.source.path} and at the secrets they name"
+            ) from None
         answer = self._exchange(built, to_file)
         return self._judged(answer, rules, generation, is_json)
 
