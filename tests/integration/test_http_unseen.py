@@ -1126,3 +1126,23 @@ def test_a_part_of_the_data_with_errors_beside_it_is_no_answer(unseen: Unseen) -
     answer.update(errors=[])
     del answer["count"]
     assert unseen.night(text).status == "unchanged"
+
+
+def test_numbers_that_are_none_and_letters_that_no_header_holds(unseen: Unseen) -> None:
+    unseen.api = lambda call: Reply(b'[{"id": 1, "email": "a", "at": NaN}, {"id": 2, "email": "b", "at": 5}]')
+    numbered = "primary_key: [id]\nfields: {email: email}\ncursor: {field: at, format: number}"
+    assert unseen.load(source("request: {path: /x}", more=numbered)).cursor_to == "5"
+    (unseen.path.parent / "key").write_text("schlüßel\n")
+    with pytest.raises(SourceError, match=r"no header may hold.*connection\.auth") as caught:
+        unseen.night(source("request: {path: /x}", "auth: {kind: bearer, token: {file: key}}"))
+    assert "schl" not in str(caught.value)
+
+
+def test_fields_that_the_landing_uses_itself_are_taken_under_other_names(unseen: Unseen) -> None:
+    unseen.api = lambda call: {"items": [{"id": 1, "email": "a@example.org", "_deleted": True}]}
+    with pytest.raises(SourceError, match=r"other_deleted: _deleted"):
+        unseen.load(source("request: {path: /x}\nrecords: {path: items}"))
+    renamed = 'records: {path: "items[].{id: id, email: email, gone: _deleted}"}'
+    soft = "primary_key: [id]\nfields: {email: email}\ndeletes: {strategy: soft_flag, field: gone, values: ['true']}"
+    unseen.load(source(f"request: {{path: /x}}\n{renamed}", more=soft))
+    assert unseen.ids() == set()

@@ -471,7 +471,8 @@ class _Scan:
         if reserved := [name for name in rows.columns if name in META_SCHEMA]:
             raise SourceError(
                 f"{self._request.name}: the records have fields named {', '.join(reserved)}, which the landing uses "
-                f"itself; take them along under another name with records.pick and explode"
+                f"itself; take the fields that are wanted, under other names, by records.path, such as "
+                f"'items[].{{id: id, name: name, other{reserved[0]}: {reserved[0]}}}'"
             )
         return rows
 

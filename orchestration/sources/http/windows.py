@@ -114,7 +114,8 @@ def point(text: str | None, how: str, timezone: str) -> Point | None:
     try:
         match how:
             case "number":
-                return Decimal(text)
+                number = Decimal(text)
+                return number if number.is_finite() else None
             case "epoch":
                 return datetime.fromtimestamp(float(text), UTC)
             case "epoch_ms":
