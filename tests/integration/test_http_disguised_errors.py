@@ -110,3 +110,16 @@ def test_slices_that_hold_the_same_are_believed_when_they_say_it_again(tmp_path)
         record, rows = load(tmp_path, fake, origin | {"slices": {"by": "5d"}}, **more)
     assert fake.requests == 3
     assert (record.rows_landed, rows["id"].n_unique()) == (4, 2)
+
+
+@pytest.mark.parametrize("form", ["ndjson", "json"])
+def test_the_answer_for_another_value_of_each_is_asked_for_again(tmp_path, form):
+    origin = LINES
+    if form == "json":
+        request = LINES["request"] | {"path": "/token/items"}
+        origin = LINES | {"request": request, "records": {"path": "items"}}
+    with serve("rest", rows=30, faults=FaultPlan(at={2: "repeated_page"})) as fake:
+        record, rows = load(tmp_path, fake, origin)
+    assert fake.requests == 4
+    assert record.rows_landed == rows["id"].n_unique() == 30
+    assert rows["country"].to_list() == rows["each.country"].to_list()

@@ -62,7 +62,7 @@ class Way:
     concurrency: int = 1
 
 
-LINES = ("error_in_200",)
+LINES = ("repeated_page", "error_in_200")
 SESSION = {
     "kind": "session",
     "login": {

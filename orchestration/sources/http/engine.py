@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import itertools
 import queue
 import shutil
 import threading
@@ -419,12 +420,8 @@ class _Scan:
                 "a page came a second time where the next one was asked for; look whether the request says where the "
                 f"next page begins ({_POSITION_OF.get(self._origin.paging.kind, 'its parameters')})"
             )
-        if plain and self._origin.slices:
-            # Two slices may hold the same, where both count a bound in; a source that says it again is believed.
-            with self._lock:
-                first = self._sliced.setdefault(content, unit.key)
-            if doubts and first != unit.key:
-                raise PageError("a page is that of another slice")
+        if plain and self._has_parts and self._is_anothers(_digest(answers.frame(plain)), unit) and doubts:
+            raise PageError("a page is that of another slice or value of each")
         self._require_key(flat, unit)
         following = self._client.without_credentials(steps.following(position, answer, plain))
         repeats = getattr(self._origin.paging, "repeats", False)
@@ -437,6 +434,18 @@ class _Scan:
         if isinstance(paging, NumberPaging) and paging.total is not None:
             total = count(paging.total, answer)
         return _Page(rows, following, total=total)
+
+    @property
+    def _has_parts(self) -> bool:
+        return bool(self._origin.slices or self._origin.each)
+
+    def _is_anothers(self, content: bytes, unit: Unit) -> bool:
+        """Whether a slice, or a value of ``each``, gave the same before.
+
+        Two may hold the same, where both count a bound in; a source that says it again is believed.
+        """
+        with self._lock:
+            return self._sliced.setdefault(content, unit.key) != unit.key
 
     def _require_key(self, flat: Sequence[Mapping[str, str | None]], unit: Unit) -> None:
         """Fail where no record of a page has a key: an error that is no list would pass for a record."""
@@ -574,7 +583,8 @@ class _Scan:
                         path.write_bytes(self._decoded(answer))
                 else:
                     answer = self._ask(self._origin.request, unit, asked, export, to_file=path, is_json=False)
-                if self._is_whole(answer, path):
+                is_doubtful = attempt == 1 and self._has_parts and self._is_anothers_file(answer, path, unit)
+                if self._is_whole(answer, path) and not is_doubtful:
                     break
                 if attempt == _EXPORT_TRIES:
                     raise SourceError(
@@ -599,6 +609,18 @@ class _Scan:
                 with self._lock:
                     self._positions[unit.key] = following
             position = following
+
+    def _is_anothers_file(self, answer: Answer, path: Path, unit: Unit) -> bool:
+        """Whether a file with records is the one of another unit; a zip tells neither."""
+        records = self._origin.records
+        if answer.is_empty or records.unzip or records.format not in {"csv", "ndjson"}:
+            return False
+        with path.open("rb") as file:
+            lines = sum(1 for _ in itertools.islice(file, records.header_rows + 1))
+            if lines <= (records.header_rows if records.format == "csv" else 0):
+                return False
+            file.seek(0)
+            return self._is_anothers(hashlib.file_digest(file, "blake2b").digest(), unit)
 
     def _decoded(self, answer: Answer) -> bytes:
         try:
