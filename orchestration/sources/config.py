@@ -356,7 +356,7 @@ def parents(source: SourceConfig, stream: str) -> list[str]:
 
 
 def lasting_columns(source: SourceConfig, stream: str) -> list[str]:
-    """Columns of landed rows that later loads need however old they are: the key of a key scan, what children ask by."""
+    """Columns of landed rows that later loads need however old they are: a key scan's key, what children ask by."""
     config, kind = source.streams[stream], source_kind(source.type)
     asked = [
         column

@@ -10,6 +10,7 @@ import email.utils
 import fcntl
 import json
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -40,6 +41,7 @@ from orchestration.sources.kinds import Figures, ReadRequest
 logging.getLogger("httpx").setLevel(logging.WARNING)  # its lines hold addresses with their secrets
 _MAX_REDIRECTS = 5
 _SHOWN = 300
+_COUNT_BYTES = 64
 _SMALL = 1 << 20
 _GRAPHQL = ErrorRule(path="data && errors && !(keys(@)[?!contains(['data', 'errors', 'extensions'], @)]) && errors")
 """A part of the data with errors beside it, as GraphQL gives it with status 200: what is missing would be lost."""
@@ -143,20 +145,21 @@ class DayBudget:
     def _change(self, count: int) -> int:
         today = self._clock().astimezone(ZoneInfo(self._budget.timezone)).date().isoformat()
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._path.open("a+", encoding="utf-8") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            file.seek(0)
+        handle = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
             try:
-                known = json.loads(file.read() or "{}")
+                known = json.loads(os.pread(handle, _COUNT_BYTES, 0) or b"{}")
             except ValueError:
                 known = {}
             used = int(known.get("used", 0)) if known.get("day") == today else 0
             # A request that is refused is not made, so it does not count.
-            allowed = used + count <= (self._budget.per_day or 0)
-            if count and allowed:
-                file.seek(0)
-                file.truncate()
-                json.dump({"day": today, "used": used + count}, file)
+            if count and used + count <= (self._budget.per_day or 0):
+                # One write of one length: a process that is killed leaves the old count or the new one.
+                entry = json.dumps({"day": today, "used": used + count}).ljust(_COUNT_BYTES)
+                os.pwrite(handle, entry.encode(), 0)
+        finally:
+            os.close(handle)
         return used + count
 
 
@@ -576,7 +579,10 @@ class Client:
         hints = {
             401: "the credentials are not accepted: look at connection.auth and at the secret it names",
             403: "the credentials do not allow this: give their user or token the right to read it",
-            404: f"look at base_url and streams.{self._request.stream}.from.request.path",
+            404: (
+                f"look at base_url and streams.{self._request.stream}.from.request.path; where a parent may be gone in "
+                "between, add errors: [{status: 404, action: skip}]"
+            ),
         }
         hint = hints.get(answer.status, f"correct streams.{self._request.stream}.from")
         return (

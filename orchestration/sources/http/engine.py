@@ -186,6 +186,9 @@ class _Scan:
                     self._stopped = str(error)
                 else:
                     yield from self._vanished(keys)
+        if self._rows == 0:
+            # What reads the landing finds the columns that the YAML names, though nothing came yet.
+            yield Batch(pl.DataFrame(schema=dict.fromkeys(self._request.config.declared_columns(), pl.String)))
         self._conclude()
 
     def _units(self) -> Iterator[Batch]:
@@ -847,7 +850,8 @@ class _Scan:
         delivery.state = {"begin": task.begin.isoformat()}
         delivery.must_commit = bool(task.resume or self._stopped)
         if self._stopped:
-            delivery.missing_share = round(len(self._left) / max(self._total, 1), 4)
+            # A key scan that was put off is a part of its own.
+            delivery.missing_share = round(max(len(self._left), 1) / max(self._total, 1), 4)
         if windows.resumes(self._origin):
             # The source remembers: where the last page ended is where the next load begins, finished or not.
             before = previous.state.get("position") if previous is not None else None

@@ -261,7 +261,9 @@ class _Numbered:
             return None
         if paging.pages is not None and position["page"] >= (count(paging.pages, answer) or 0):
             return None
-        if paging.total is not None and read >= (count(paging.total, answer) or 0):
+        # Behind a full page one more is asked for: a count may stop at ten thousand where the records do not.
+        is_counted = paging.total is not None and read >= (count(paging.total, answer) or 0)
+        if is_counted and len(rows) < paging.size:
             return None
         # A source may give less than it is asked for: an offset moves by what came.
         step = len(rows) if paging.kind == "offset" else 1
