@@ -691,7 +691,7 @@ def test_the_keys_of_a_source_may_wait_for_the_next_day(unseen: Unseen) -> None:
         SCANNED + "\ncursor: {field: at}",
     )
     first = unseen.load(text)
-    assert (first.rows_landed, first.missing_share) == (30, 0.0)
+    assert (first.rows_landed, first.missing_share) == (30, 0.5)
     del people[3]
     new_day(unseen)
     assert unseen.load(text).missing_share is None
@@ -733,6 +733,32 @@ def test_a_token_that_expired_over_night_begins_its_part_anew(unseen: Unseen) ->
     text = source(PAGES, budget(unseen, 40))
     assert unseen.load(text).missing_share is None
     assert len(unseen.ids()) == 60
+
+
+def test_a_file_whose_token_expired_over_night_is_read_from_its_first(unseen: Unseen) -> None:
+    known: set[str] = set()
+
+    def api(call: Call) -> Any:
+        token = call.params.get("token", "0")
+        if token != "0" and token not in known:
+            return Reply(b'{"error": "cursor expired"}', 410)
+        begin = int(token)
+        known.add(str(begin + 10))
+        rows = records(40)[begin : begin + 10]
+        body = "id,email\n" + "".join(f"{row['id']},{row['email']}\n" for row in rows)
+        return Reply(body.encode(), headers={"Next": str(begin + 10)} if begin < 30 else {})
+
+    unseen.api = api
+    stream = """
+request: {path: /rows}
+records: {format: csv}
+paging: {kind: token, header: Next, param: token}
+"""
+    assert unseen.load(source(stream, budget(unseen, 2))).missing_share
+    new_day(unseen)
+    known.clear()
+    assert unseen.load(source(stream, budget(unseen, 30))).missing_share is None
+    assert len(unseen.ids()) == 40
 
 
 def test_an_export_that_the_budget_cut_is_started_anew(unseen: Unseen) -> None:

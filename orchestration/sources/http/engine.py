@@ -161,12 +161,12 @@ class _Scan:
         self._names = 0
         self._sliced: dict[bytes, str] = {}
         self._lock = threading.Lock()
+        self._scans_keys = request.config.deletes.strategy == "key_scan" and task.kind != "backfill"
 
     def batches(self) -> Iterator[Batch]:
         """All rows, then what vanished; what is known only now is put into the delivery."""
         present: list[pl.DataFrame] = []
-        scans_keys = self._request.config.deletes.strategy == "key_scan" and self._task.kind != "backfill"
-        whole = scans_keys and self._origin.keys is None
+        whole = self._scans_keys and self._origin.keys is None
         figures = self._request.figures
         figures.parts = self._task.total
         figures.parts_done = self._task.total - len(self._task.units)
@@ -178,7 +178,7 @@ class _Scan:
             yield batch
         if not self._stopped:
             self._require_columns()
-            if scans_keys:
+            if self._scans_keys:
                 try:
                     keys = [*present, *self._keys_before()] if whole else self._all_keys()
                 except BudgetUsedUpError as error:
@@ -576,25 +576,17 @@ class _Scan:
         steps = pager(self._origin.paging)
         position: Position | None = self._positions.get(unit.key) or steps.first()
         memory = _Memory()
+        is_of_another_day = position != steps.first()
         while position is not None:
-            asked = steps.asked(position)
-            for attempt in range(1, _EXPORT_TRIES + 1):
-                path = self._new_file("answer")
-                if records.base64:
-                    answer = self._ask(self._origin.request, unit, asked, export)
-                    if not answer.is_empty:
-                        path.write_bytes(self._decoded(answer))
-                else:
-                    answer = self._ask(self._origin.request, unit, asked, export, to_file=path, is_json=False)
-                is_doubtful = attempt == 1 and self._has_parts and self._is_anothers_file(answer, path, unit)
-                if self._is_whole(answer, path) and not is_doubtful:
-                    break
-                if attempt == _EXPORT_TRIES:
-                    raise SourceError(
-                        f"{self._request.name}: the file that was downloaded is damaged ({path.stat().st_size} bytes); "
-                        "asked several times. Nothing was loaded; try again later"
-                    )
-                self._client.wait(self._backoff(attempt))
+            try:
+                answer, path = self._downloaded(unit, steps.asked(position), export)
+            except SourceError:
+                if not is_of_another_day:
+                    raise
+                # As a token of pages, one of files may not live until the next day.
+                position, memory, is_of_another_day = steps.first(), _Memory(), False
+                continue
+            is_of_another_day = False
             following = self._client.without_credentials(steps.following(position, answer, []))
             memory.positions.add(repr(position))
             if following is not None and repr(following) in memory.positions:
@@ -612,6 +604,27 @@ class _Scan:
                 with self._lock:
                     self._positions[unit.key] = following
             position = following
+
+    def _downloaded(self, unit: Unit, asked: Asked, export: Mapping[str, Any]) -> tuple[Answer, Path]:
+        """One file, asked for until it is whole."""
+        records = self._origin.records
+        path = self._new_file("answer")
+        for attempt in range(1, _EXPORT_TRIES + 1):
+            if records.base64:
+                answer = self._ask(self._origin.request, unit, asked, export)
+                if not answer.is_empty:
+                    path.write_bytes(self._decoded(answer))
+            else:
+                answer = self._ask(self._origin.request, unit, asked, export, to_file=path, is_json=False)
+            is_doubtful = attempt == 1 and self._has_parts and self._is_anothers_file(answer, path, unit)
+            if self._is_whole(answer, path) and not is_doubtful:
+                return answer, path
+            if attempt < _EXPORT_TRIES:
+                self._client.wait(self._backoff(attempt))
+        raise SourceError(
+            f"{self._request.name}: the file that was downloaded is damaged ({path.stat().st_size} bytes); asked "
+            "several times. Nothing was loaded; try again later"
+        )
 
     def _is_anothers_file(self, answer: Answer, path: Path, unit: Unit) -> bool:
         """Whether a file with records is the one of another unit; a zip tells neither."""
@@ -850,8 +863,9 @@ class _Scan:
         delivery.state = {"begin": task.begin.isoformat()}
         delivery.must_commit = bool(task.resume or self._stopped)
         if self._stopped:
-            # A key scan that was put off is a part of its own.
-            delivery.missing_share = round(max(len(self._left), 1) / max(self._total, 1), 4)
+            # Keys that are asked for on their own come last, so they are missing whatever was read.
+            keys = 1 if self._scans_keys and self._origin.keys is not None else 0
+            delivery.missing_share = round((len(self._left) + keys) / max(self._total + keys, 1), 4)
         if windows.resumes(self._origin):
             # The source remembers: where the last page ended is where the next load begins, finished or not.
             before = previous.state.get("position") if previous is not None else None
