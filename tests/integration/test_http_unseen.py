@@ -761,6 +761,20 @@ paging: {kind: token, header: Next, param: token}
     assert len(unseen.ids()) == 40
 
 
+@pytest.mark.parametrize("form", ["csv", "json"])
+def test_a_file_inside_of_a_text_of_json(unseen: Unseen, form: str) -> None:
+    people = records(12)
+    body = json.dumps({"rows": people})
+    if form == "csv":
+        body = "id,email\r\n" + "".join(f'{row["id"]},"{row["email"]}"\r\n' for row in people)
+    unseen.api = lambda call: {"status": "OK", "data": {"content": body}}
+    inner = ", inner: rows" if form == "json" else ""
+    unseen.load(source(f"request: {{path: /x}}\nrecords: {{path: data.content, text: true, format: {form}{inner}}}\n"))
+    assert len(unseen.ids()) == 12
+    with pytest.raises(ConfigError, match="add text: true"):
+        unseen.load(source("request: {path: /x}\nrecords: {path: data.content, format: csv}\n"))
+
+
 def test_an_export_that_the_budget_cut_is_started_anew(unseen: Unseen) -> None:
     """The locator of a page is worth nothing in another export."""
     people, exports = records(40), []

@@ -33,7 +33,7 @@ def origin(**values) -> HttpOrigin:
         ({"request": {"json": {"a": "1"}, "form": {"b": "2"}}}, "one of 'json', 'form' and 'body'"),
         ({"slices": {"by": "1 fortnight"}}, "no duration"),
         ({"slices": {"by": "1d", "over": "5"}}, "the source's own count"),
-        ({"records": {"base64": "true", "format": "csv"}}, "needs 'path'"),
+        ({"records": {"base64": "true", "format": "csv"}}, "need 'path'"),
         ({"errors": [{"message": "x"}]}, "'path', 'status' or both"),
         ({"errors": [{"path": "x", "ok": "1", "bad": "2"}]}, "'ok' or 'bad'"),
         ({"export": {"start": {"path": "/e"}, "poll": {"path": "/p"}}}, "'status'"),

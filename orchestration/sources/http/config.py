@@ -340,10 +340,11 @@ class Records(StrictModel):
     Objects in a record become columns ``outer.inner``; lists stay JSON.
 
     Attributes:
-        path: Path of the list of records; a single object is one record. Of ``base64``, of the text.
+        path: Path of the list of records; a single object is one record. Of ``base64`` and ``text``, of the text.
         format: Of the answer; without, JSON.
         base64: Whether the text at ``path`` is base64, holding ``format``.
-        inner: Path of the records in what the base64 held.
+        text: Whether the text at ``path`` holds ``format`` as it is: CSV in JSON, JSON written into a text.
+        inner: Path of the records in what ``base64`` or ``text`` held.
         may_be_absent: Whether an answer without anything at ``path`` has no records, instead of being an error.
         unzip: Whether the answer is a zip; every file in it is read.
         columns: Path of the column names, where each record is a list of values.
@@ -368,6 +369,7 @@ class Records(StrictModel):
     path: Path | None = None
     format: Literal["json", "ndjson", "csv"] | None = None
     base64: bool = False
+    text: bool = False
     inner: Path | None = None
     may_be_absent: bool = False
     unzip: bool = False
@@ -388,15 +390,28 @@ class Records(StrictModel):
 
     @model_validator(mode="after")
     def _fitting(self) -> Records:
-        if self.base64 and self.path is None:
-            raise ValueError("base64 needs 'path', the place of the text in the answer")
-        if self.base64 and self.format is None:
-            raise ValueError("base64 needs 'format', what the text holds: json, ndjson or csv")
+        if self.base64 and self.text:
+            raise ValueError("give one of 'base64' and 'text'")
+        if self.is_inside and (self.path is None or self.format is None):
+            raise ValueError(
+                "base64 and text need 'path', the place of the text in the answer, and 'format', what it holds: json, "
+                "ndjson or csv"
+            )
+        if self.path is not None and self.format in {"csv", "ndjson"} and not self.is_inside:
+            raise ValueError(
+                f"an answer that is {self.format} has no 'path'; where it is a text inside of JSON, add text: true (or "
+                "base64: true)"
+            )
         if self.booleans and not self.false_is_null:
             raise ValueError("'booleans' goes with false_is_null: true")
-        if self.unzip and self.base64:
-            raise ValueError("give one of 'unzip' and 'base64'")
+        if self.unzip and self.is_inside:
+            raise ValueError("give one of 'unzip', 'base64' and 'text'")
         return self
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether what holds the records is a text inside of a JSON answer."""
+        return self.base64 or self.text
 
 
 class NoPaging(StrictModel):
@@ -614,13 +629,13 @@ class Export(StrictModel):
 
 def _require_paging_of_files(records: Records, paging: Any) -> None:
     """Fail where the next file would have to be told from the records of the last one, which are not in memory."""
-    if not (records.unzip or records.base64 or records.format in {"csv", "ndjson"}):
+    if not (records.unzip or records.is_inside or records.format in {"csv", "ndjson"}):
         return
     by_token = isinstance(paging, TokenPaging | LinkPaging) and not getattr(paging, "repeats", False)
     by_header = by_token and paging.next is paging.more is paging.done is None
-    if not (isinstance(paging, NoPaging) or by_header or (by_token and records.base64)):
+    if not (isinstance(paging, NoPaging) or by_header or (by_token and records.is_inside)):
         raise ValueError(
-            "the pages of files (csv, ndjson, unzip, base64) are followed by a header alone, so the first would be "
+            "the pages of files (csv, ndjson, unzip, base64, text) are followed by a header alone, so the first would be "
             "taken for all; write paging: {kind: token, header: …} or {kind: link} without 'next', 'more' and 'done', "
             "or ask for all at once, by slices or by each"
         )

@@ -568,7 +568,7 @@ class _Scan:
 
     @staticmethod
     def _is_file(records: Records, spec: Request) -> bool:
-        return records.unzip or records.base64 or records.format in {"csv", "ndjson"}
+        return records.unzip or records.is_inside or records.format in {"csv", "ndjson"}
 
     def _file_pages(self, unit: Unit, export: Mapping[str, Any]) -> Iterator[_Page]:
         """Answers that are files: written to disk and read from there in batches."""
@@ -610,7 +610,7 @@ class _Scan:
         records = self._origin.records
         path = self._new_file("answer")
         for attempt in range(1, _EXPORT_TRIES + 1):
-            if records.base64:
+            if records.is_inside:
                 answer = self._ask(self._origin.request, unit, asked, export)
                 if not answer.is_empty:
                     path.write_bytes(self._decoded(answer))
@@ -685,7 +685,7 @@ class _Scan:
                     f"{self._request.name}: the file holds no JSON ({error}); correct {self._place}"
                 ) from error
             try:
-                # Of base64, ``path`` led to the text; ``inner`` leads to the records.
+                # Of a text inside, ``path`` led to the text; ``inner`` leads to the records.
                 found = answers.locate(document, records)
             except RecordsError as error:
                 raise SourceError(f"{self._request.name}: {error}; correct {self._at('records')}") from error

@@ -137,8 +137,8 @@ def locate(document: Any, records: Records) -> list[dict[str, Any]]:
     Raises:
         RecordsError: there is no list at ``records.path``, or its entries are no records.
     """
-    found = find(records.inner if records.base64 else records.path, document)
-    place = (records.inner if records.base64 else records.path) or "the answer"
+    found = find(records.inner if records.is_inside else records.path, document)
+    place = (records.inner if records.is_inside else records.path) or "the answer"
     if found is None:
         if records.may_be_absent:
             return []
@@ -223,7 +223,7 @@ def frame(flat: Sequence[Mapping[str, str | None]], constants: Mapping[str, str 
 
 
 def decoded(document: Any, records: Records) -> bytes:
-    """What the base64 text at ``records.path`` holds.
+    """What the text at ``records.path`` holds, in base64 or as it is.
 
     Raises:
         RecordsError: there is no such text.
@@ -231,6 +231,8 @@ def decoded(document: Any, records: Records) -> bytes:
     text = find(records.path, document)
     if not isinstance(text, str):
         raise RecordsError(f"the answer has no text at records.path {records.path!r}, but {json_text(text):.120}")
+    if records.text:
+        return text.encode(records.encoding, "backslashreplace")
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
