@@ -636,8 +636,8 @@ def _require_paging_of_files(records: Records, paging: Any) -> None:
     if not (isinstance(paging, NoPaging) or by_header or (by_token and records.is_inside)):
         raise ValueError(
             "the pages of files (csv, ndjson, unzip, base64, text) are followed by a header alone, so the first would "
-            "be taken for all; write paging: {kind: token, header: …} or {kind: link} without 'next', 'more' and 'done', "
-            "or ask for all at once, by slices or by each"
+            "be taken for all; write paging: {kind: token, header: …} or {kind: link} without 'next', 'more' and "
+            "'done', or ask for all at once, by slices or by each"
         )
 
 
