@@ -1,13 +1,18 @@
 """How records are told to come in their order, and their times read, for whole pages at once."""
 
+from datetime import datetime
+
 import httpx
+import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from orchestration.sources.http.client import Answer
 from orchestration.sources.http.config import KeysetPaging, Records
 from orchestration.sources.http.paging import PageError, pager
 from orchestration.sources.http.records import flat_rows, read_json, rows
-from orchestration.sources.http.windows import point, points
+from orchestration.sources.http.windows import latest_of_one_form, point, points
 
 ANSWER = Answer(200, httpx.Headers(), "http://api.example")
 
@@ -57,9 +62,9 @@ def test_a_value_that_is_not_of_the_declared_order_is_said():
 
 def test_many_times_are_read_as_one_is():
     texts = ["2026-05-01T10:00:00.123+02:00", "2026-05-01T09:00:00Z"]
-    for given in (texts, [*texts, "2026-05-01 09:00:00"], [*texts, "soon", " 2026-05-02 "], []):
-        known = [point(text, "iso", "Asia/Shanghai") for text in given]
-        assert points(given, "iso", "Asia/Shanghai") == [value for value in known if value is not None]
+    for some in (texts, [*texts, "2026-05-01 09:00:00"], [*texts, "soon", " 2026-05-02 "], []):
+        known = [point(text, "iso", "Asia/Shanghai") for text in some]
+        assert points(some, "iso", "Asia/Shanghai") == [value for value in known if value is not None]
     assert points(["5", "x", "10"], "number", "UTC") == [point("5", "number", "UTC"), point("10", "number", "UTC")]
 
 
@@ -76,3 +81,18 @@ def test_records_that_are_flat_already_are_taken_as_they_would_become(text):
     found = read_json(text)
     assert flat_rows(found, Records()) == list(rows(found, Records()))
     assert flat_rows(found, Records(false_is_null=True)) == list(rows(found, Records(false_is_null=True)))
+
+
+@given(st.lists(st.datetimes(datetime(1970, 1, 1), datetime(2200, 1, 1)), min_size=1, max_size=8), st.booleans())
+def test_the_latest_of_texts_of_one_form_is_the_latest_time(moments, with_fraction):
+    timespec = "milliseconds" if with_fraction else "seconds"
+    texts = [f"{moment.isoformat(timespec=timespec)}Z" for moment in moments]
+    expected = max(point(text, "iso", "UTC") for text in texts)
+    assert latest_of_one_form(pl.Series(texts)) == expected
+
+
+@pytest.mark.parametrize(
+    "texts", [["2026-05-04T12:00:00Z", "2026-05-04T12:00:00.5Z"], ["2026-05-04T12:00:00+02:00"], ["soon"], ["4Z"]]
+)
+def test_texts_of_several_forms_are_looked_at_one_by_one(texts):
+    assert latest_of_one_form(pl.Series(texts)) is None

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import email.utils
 import fcntl
+import functools
 import json
 import logging
 import os
+import ssl
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -182,16 +184,11 @@ class Client:
             request.settings.landing_dir / request.source.source, connection.budget, lambda: datetime.now(UTC)
         )
         self._pace = _PACES.setdefault(self._base, _Pace())
-        verify: Any = True
-        if connection.ca_file is not None:
-            import ssl
-
-            file = request.source.expand(connection.ca_file, request.settings.home)
-            verify = ssl.create_default_context(cafile=str(file))
+        ca_file = connection.ca_file and request.source.expand(connection.ca_file, request.settings.home)
         self._http = httpx.Client(
             timeout=httpx.Timeout(connection.timeout_seconds, connect=connection.connect_timeout_seconds),
             follow_redirects=False,
-            verify=verify,
+            verify=_trusted(ca_file or None),
             headers={"User-Agent": "experience-warehouse", "Accept-Encoding": "gzip, deflate"},
         )
         self.credentials = Credentials(connection.auth, self)
@@ -620,6 +617,12 @@ class Client:
         with self._lock:
             for name, amount in amounts.items():
                 setattr(self._figures, name, getattr(self._figures, name) + amount)
+
+
+@functools.lru_cache(16)
+def _trusted(ca_file: Path | None) -> ssl.SSLContext:
+    """What is trusted, read once for all loads of a process."""
+    return httpx.create_ssl_context() if ca_file is None else ssl.create_default_context(cafile=str(ca_file))
 
 
 def _origin(address: str) -> tuple[str, str | None, int | None]:

@@ -62,7 +62,7 @@ _POSITION_OF = {
     "offset": "paging.param, or page.offset in a template",
 }
 """What in a request names the page."""
-_GATHERED_ROWS, _GATHERED_PAGES = 2_000, 20
+_GATHERED_ROWS, _GATHERED_PAGES = 20_000, 200
 """Pages that are landed together, at most."""
 _EXPORT_TRIES = 3
 _DOWNLOADS = ".download"
@@ -786,7 +786,10 @@ class _Scan:
         cursor = self._request.config.cursor
         if cursor is None or not cursor.is_field or cursor.field not in rows.columns:
             return None
-        values = rows[cursor.field].drop_nulls().unique().to_list()
+        column = rows[cursor.field].drop_nulls().unique()
+        if cursor.format == "iso" and (latest := windows.latest_of_one_form(column)) and latest <= self._task.begin:
+            return latest
+        values = column.to_list()
         known = windows.points(values, cursor.format, self._request.source.timezone)
         limit = self._task.begin
         if values and not known:

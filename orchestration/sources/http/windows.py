@@ -129,6 +129,18 @@ def point(text: str | None, how: str, timezone: str) -> Point | None:
     return (moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(timezone))).astimezone(UTC)
 
 
+def latest_of_one_form(texts: pl.Series) -> datetime | None:
+    """The latest of times in UTC that are all written alike (``2026-05-04T12:00:00.250Z``); None where they are not.
+
+    Such texts sort as their times do, so that one of them alone is looked at.
+    """
+    pattern = texts.str.replace_all(r"\d", "0").unique()
+    if len(pattern) != 1 or not str(pattern[0]).startswith("0000-00-00T00:00:00") or not str(pattern[0]).endswith("Z"):
+        return None
+    found = point(str(texts.max()), "iso", "UTC")
+    return found if isinstance(found, datetime) else None
+
+
 def points(texts: Sequence[str], how: str, timezone: str) -> list[Point]:
     """``point`` of each text that can be read; for many times of one form without a look at each."""
     if how == "iso":
