@@ -48,5 +48,6 @@ def teashop(folder: Path) -> Iterator[int]:
         assert process.stdout.readline() == "ready\n", "the guide's server did not start"
         yield port
     finally:
-        process.terminate()
-        process.wait(10)
+        # A test before may have left SIGTERM ignored, which processes inherit.
+        process.kill()
+        process.wait()

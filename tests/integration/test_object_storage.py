@@ -105,7 +105,7 @@ def bucket(s3, tmp_path, monkeypatch):
 
 def test_new_and_changed_objects_are_read_and_known_ones_not_downloaded(bucket):
     bucket.put("shop/1.csv", "id,email\n1,a\n")
-    bucket.put("shop/2.csv.gz", gzip.compress(b"id,email\n2,b\n"))
+    bucket.put("shop/2.csv.gz", gzip.compress(b"id,email\n2,b\n", mtime=1))
     bucket.put("shop/deep/9.csv", "id,email\n9,z\n")
     bucket.put("other/8.csv", "id,email\n8,y\n")
     record = bucket.night()
@@ -115,7 +115,7 @@ def test_new_and_changed_objects_are_read_and_known_ones_not_downloaded(bucket):
     assert bucket.night().status == "unchanged"
     assert bucket.downloads == []
     bucket.put("shop/1.csv", "id,email\n1,A\n")
-    bucket.put("shop/3.csv", gzip.compress(b"id,email\n2,b\n"))
+    bucket.put("shop/3.csv", gzip.compress(b"id,email\n2,b\n", mtime=2))
     assert bucket.night().rows_landed == 2
     assert bucket.downloads == ["1.csv", "3.csv"]
     assert not (bucket.settings.landing_dir / "shop" / "people" / files_storage.DOWNLOADS).exists()
