@@ -28,6 +28,7 @@ from orchestration.sources.config import (
     parse_source,
     read_yaml,
 )
+from orchestration.sources.declared import DeclaredOrigin
 from orchestration.sources.errors import SourceError
 from orchestration.sources.presets import preset, preset_names
 from orchestration.sources.propose import Found, Proposal, guessed_types, propose
@@ -183,7 +184,8 @@ def fields_of(
     """Columns in the first page of each stream; ``failed`` is told of those that cannot be read."""
     with trials(source, settings, now) as tried:
         for name, config in source.streams.items():
-            if only not in (None, name):
+            # What the YAML declares itself has no fields to be found.
+            if only not in (None, name) or isinstance(config.origin, DeclaredOrigin):
                 continue
             try:
                 trial = tried.read(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from datetime import datetime
 
 import jsonschema
 import polars as pl
@@ -12,7 +13,9 @@ import yaml
 
 from orchestration.cli import main
 from orchestration.contracts import CONTRACTS
-from orchestration.sources.config import load_source
+from orchestration.settings import Settings
+from orchestration.sources.config import load_source, parse_source
+from orchestration.sources.discover import fields_of
 from orchestration.sources.presets import preset, preset_names
 from orchestration.sources.propose import COLUMNS, TABLES, Found, guessed_types, propose
 from orchestration.sources.schema import schema
@@ -202,3 +205,25 @@ def test_names_that_are_looked_for_are_contracts_and_columns():
     columns = {column.name for contract in CONTRACTS.values() for column in contract.columns} | {"updated_at"}
     assert set(COLUMNS) <= columns
     assert json.dumps(COLUMNS)
+
+
+def test_surveys_that_the_yaml_declares_are_no_streams_to_discover(tmp_path):
+    (tmp_path / "a.csv").write_text("id,nps\n1,9\n")
+    source = parse_source(
+        {
+            "source": "voice",
+            "type": "files",
+            "surveys": {"s": {"name": "S", "questions": {"nps": {"metric": "nps", "scale": {"min": 0, "max": 10}}}}},
+            "streams": {
+                "responses": {
+                    "from": {"path": str(tmp_path / "a.csv")},
+                    "primary_key": ["id"],
+                    "tables": {"answer": {"survey": "s", "questions": {"nps": "nps"}}},
+                }
+            },
+        },
+        tmp_path / "voice.yaml",
+    )
+    settings = Settings(home=tmp_path, sources_dir=tmp_path)
+    found = fields_of(source, settings=settings, now=datetime(2026, 5, 4), failed=lambda *_: None)
+    assert [one.name for one in found] == ["responses"]
