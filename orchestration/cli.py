@@ -18,7 +18,6 @@ from collections.abc import Sequence
 from orchestration.commands import verbs
 from orchestration.errors import CannotRunError
 from orchestration.night_lock import end_dead_runs, logged, only_night
-from orchestration.progress import Watcher
 from orchestration.settings import Settings, SettingsError, make_hmac_key
 
 EXIT_PUBLISHED = 0
@@ -102,6 +101,7 @@ def nightly(settings: Settings) -> int:
         from orchestration.automation.alerts import NIGHTLY, PID_TAG, report
         from orchestration.automation.outcome import RUN, Outcome, Problem, outcome_of
         from orchestration.definitions import build_definitions, utc_now
+        from orchestration.progress import Watcher
         from orchestration.warehouse.control import Control
 
         if not os.environ.get("DAGSTER_HOME"):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import sqlite3
+import subprocess
+import sys
 import threading
 from datetime import datetime
 from pathlib import Path
@@ -433,3 +435,14 @@ def test_a_parent_that_cannot_be_is_refused(tmp_path, change, says):
     path.write_text(CHILDREN.replace(*change), encoding="utf-8")
     with pytest.raises(ConfigError, match=says.replace("?", r"\?")):
         load_source(path)
+
+
+def test_verbs_are_declared_without_loading_what_they_need():
+    program = (
+        "import sys\n"
+        "from orchestration.cli import main\n"
+        "try:\n    main(['sources', '--help'])\nexcept SystemExit:\n    pass\n"
+        "sys.exit(', '.join({'dagster', 'rich', 'pydantic', 'httpx'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
