@@ -10,12 +10,13 @@ import argparse
 import importlib
 import pkgutil
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from orchestration.errors import CannotRunError
 from orchestration.settings import Settings
-from orchestration.sources.config import SourceConfig, parents, read_sources
-from orchestration.sources.errors import suggest
+
+if TYPE_CHECKING:
+    from orchestration.sources.config import SourceConfig
 
 NAMES = ("check", "discover", "plan", "run", "loads", "rejects", "schema")
 """The order in which help tells them; a verb that is not named here comes behind."""
@@ -43,15 +44,27 @@ def chosen(settings: Settings, name: str | None) -> list[tuple[SourceConfig, lis
     Raises:
         CannotRunError: there is none of that name, or its file cannot be read; says which there are.
     """
-    found, broken = read_sources(settings.sources_dir)
     if name is None:
+        found, broken = every(settings)
         if broken:
-            raise CannotRunError("\n".join(broken.values()))
-        if not found:
-            raise CannotRunError(f"there is no source in {settings.sources_dir}; write one, see docs/sources/index.md")
-        return [(source, in_order(source, source.streams)) for source in found.values()]
+            raise CannotRunError("\n".join(broken))
+        return found
     source, stream = one(settings, name)
     return [(source, in_order(source, source.streams if stream is None else [stream]))]
+
+
+def every(settings: Settings) -> tuple[list[tuple[SourceConfig, list[str]]], list[str]]:
+    """All sources with their streams, and why the other files cannot be read.
+
+    Raises:
+        CannotRunError: there is no file at all.
+    """
+    from orchestration.sources.config import read_sources
+
+    found, broken = read_sources(settings.sources_dir)
+    if not found and not broken:
+        raise CannotRunError(f"there is no source in {settings.sources_dir}; write one, see docs/sources/index.md")
+    return [(source, in_order(source, source.streams)) for source in found.values()], list(broken.values())
 
 
 def one(settings: Settings, name: str) -> tuple[SourceConfig, str | None]:
@@ -60,6 +73,9 @@ def one(settings: Settings, name: str) -> tuple[SourceConfig, str | None]:
     Raises:
         CannotRunError: as ``chosen``.
     """
+    from orchestration.sources.config import read_sources
+    from orchestration.sources.errors import suggest
+
     found, broken = read_sources(settings.sources_dir)
     source_name, _, stream = name.partition(".")
     if source_name not in found:
@@ -79,6 +95,8 @@ def one(settings: Settings, name: str) -> tuple[SourceConfig, str | None]:
 
 def in_order(source: SourceConfig, streams: Sequence[str] | Any) -> list[str]:
     """Streams with parents before their children, otherwise in the order of the YAML."""
+    from orchestration.sources.config import parents
+
     ordered: dict[str, None] = {}
 
     def put(stream: str) -> None:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestration.errors import CannotRunError
 from orchestration.settings import Settings
 
 if TYPE_CHECKING:
@@ -27,24 +25,18 @@ def add(verbs: Any) -> None:
 
 def run(settings: Settings, options: argparse.Namespace) -> int:
     """Print a line a stream; 1 where there is a fault."""
-    from orchestration.commands.sources import chosen, named
-    from orchestration.sources.config import read_sources
+    from orchestration.commands.sources import chosen, every, named
     from orchestration.sources.errors import SourceError
     from orchestration.sources.trial import trials
     from orchestration.warehouse.fit import MappingError
 
     now = datetime.now(UTC)
-    names: list[str | None] = [options.name]
-    broken: dict[Path, str] = {}
-    if options.name is None:
-        found, broken = read_sources(settings.sources_dir)
-        names = [*found]
-        if not found and not broken:
-            raise CannotRunError(f"there is no source in {settings.sources_dir}; write one, see docs/sources/index.md")
-    for text in broken.values():
+    # A file that cannot be read is a fault among others here.
+    meant, broken = every(settings) if options.name is None else (chosen(settings, options.name), [])
+    for text in broken:
         print("\n".join(f"FAULT  {line}" for line in text.splitlines()))
     faults = len(broken)
-    for source, streams in (one for name in names for one in chosen(settings, name)):
+    for source, streams in meant:
         with trials(source, settings, now) as tried:
             for stream in streams:
                 name = f"{source.source}.{stream}"
