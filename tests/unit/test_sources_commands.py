@@ -442,7 +442,7 @@ def test_verbs_are_declared_without_loading_what_they_need():
         "import sys\n"
         "from orchestration.cli import main\n"
         "try:\n    main(['sources', '--help'])\nexcept SystemExit:\n    pass\n"
-        "sys.exit(', '.join({'dagster', 'rich', 'pydantic', 'httpx'} & set(sys.modules)))"
+        "sys.exit(', '.join({'dagster', 'rich', 'pydantic', 'httpx'} & set(sys.modules)) or None)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
