@@ -7,7 +7,7 @@ Does not belong here: anything about one type.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -144,7 +144,7 @@ class Delivery:
         missing_share: Share of the window (0-1) that is not read yet, where a budget ended first; else None.
         state: What the next load of the stream must know, as plain JSON.
         must_commit: Whether the load is committed though its rows are known.
-        close: Frees what the reader holds open.
+        free: Frees what the reader holds open; called by ``close``.
     """
 
     kind: Kind
@@ -159,7 +159,13 @@ class Delivery:
     missing_share: float | None = None
     state: dict[str, Any] = field(default_factory=dict)
     must_commit: bool = False
-    close: Callable[[], None] = lambda: None
+    free: Callable[[], None] = lambda: None
+
+    def close(self) -> None:
+        """End the reading, whole or not, then free what it uses: what runs beside it (threads) must not outlive it."""
+        if isinstance(self.batches, Generator):
+            self.batches.close()
+        self.free()
 
 
 def cursor_faults(stream: StreamConfig) -> Iterator[str]:

@@ -267,7 +267,7 @@ def _read(request: ReadRequest, session: _Session) -> Delivery:
         source_types={name: kind_ for name, kind_ in types.items() if kind_},
         cursor_from=lower,
         cursor_field=window.field,
-        close=session.close,
+        free=session.close,
     )
     if request.window is None and window.field is not None and window.field in types:
         previous = request.previous

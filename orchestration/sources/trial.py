@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import secrets
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,7 +22,7 @@ from orchestration.sources import declared
 from orchestration.sources.config import DeletesConfig, SourceConfig, parents
 from orchestration.sources.drift import require_columns
 from orchestration.sources.errors import ConfigError, SourceError
-from orchestration.sources.kinds import Batch, Figures, ReadRequest, source_kind
+from orchestration.sources.kinds import Figures, ReadRequest, source_kind
 from orchestration.sources.landing import META_SCHEMA, Landing, as_utc
 
 JUDGED_ROWS = 20
@@ -118,9 +118,9 @@ class Trials:
         is_declared = isinstance(request.config.origin, declared.DeclaredOrigin)
         read = declared.read if is_declared else source_kind(self.source.type).read
         delivery = read(request)
-        with closing(delivery), _closing(delivery.batches) as batches:
+        with closing(delivery):
             rows = pl.DataFrame()
-            for batch in itertools.islice(batches, EMPTY_BATCHES):
+            for batch in itertools.islice(delivery.batches, EMPTY_BATCHES):
                 rows = batch.rows
                 if rows.height:
                     break
@@ -158,16 +158,6 @@ def _impatient(source: SourceConfig) -> SourceConfig:
         return source
     fewer = retry.model_copy(update={"attempts": min(ATTEMPTS, retry.attempts)})
     return source.model_copy(update={"connection": source.connection.model_copy(update={"retry": fewer})})
-
-
-@contextmanager
-def _closing(batches: Iterator[Batch]) -> Iterator[Iterator[Batch]]:
-    """End a reader that has more to give: what runs beside it (threads) must not outlive the trial."""
-    try:
-        yield batches
-    finally:
-        if isinstance(batches, Generator):
-            batches.close()
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import threading
 import zipfile
 import zlib
 from collections import deque
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -79,9 +79,7 @@ def read_stream(request: ReadRequest) -> Delivery:
     folder = request.landing.root / request.source.source / request.stream / _DOWNLOADS
     shutil.rmtree(folder, ignore_errors=True)
 
-    def close() -> None:
-        if isinstance(delivery.batches, Generator):
-            delivery.batches.close()  # ends the threads before what they use is closed
+    def free() -> None:
         shutil.rmtree(folder, ignore_errors=True)
         client.close()
 
@@ -89,7 +87,7 @@ def read_stream(request: ReadRequest) -> Delivery:
         kind=task.kind,
         cursor_from=windows.text_of(task.window.start),
         cursor_field=request.config.cursor.field if request.config.cursor else None,
-        close=close,
+        free=free,
     )
     delivery.batches = _Scan(request, client, task, delivery, folder).batches()
     return delivery
