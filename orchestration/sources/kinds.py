@@ -113,6 +113,25 @@ class ReadRequest:
         """The last load that was no backfill."""
         return next((load for load in reversed(self.history) if load.kind != "backfill"), None)
 
+    @property
+    def why_everything(self) -> str | None:
+        """Why the stream is read from its beginning, in words; None where the last load tells from where."""
+        cursor, previous = self.config.cursor, self.previous
+        if cursor is None:
+            return "no cursor: read whole every night"
+        if previous is None:
+            return "first load"
+        if previous.cursor_to is None:
+            return "the last load gave no cursor"
+        if previous.cursor_field != cursor.field:
+            return f"the cursor was {previous.cursor_field} before"
+        if previous.config_hash != self.config.config_hash:
+            return "the stream's declaration changed: read anew"
+        # A column mapped since then has no values in what was landed before it came.
+        if new := [name for name in self.config.declared_columns() if name not in previous.columns]:
+            return f"{', '.join(new)} came into the mapping: read anew"
+        return None
+
 
 @dataclass
 class Batch:

@@ -13,7 +13,7 @@ from orchestration.sources import declared
 from orchestration.sources.config import CursorConfig, SourceConfig, parents
 from orchestration.sources.errors import ConfigError, SourceError
 from orchestration.sources.kinds import Plan, ReadRequest, source_kind
-from orchestration.sources.landing import Landing, Manifest, as_utc
+from orchestration.sources.landing import Landing, as_utc
 
 
 def plan(source: SourceConfig, stream: str, *, settings: Settings, now: datetime) -> Plan:
@@ -46,27 +46,10 @@ def plan(source: SourceConfig, stream: str, *, settings: Settings, now: datetime
 
 def by_cursor(request: ReadRequest) -> Plan:
     """The window that cursor and last load give."""
-    cursor, previous = request.config.cursor, request.previous
-    if cursor is None:
-        return Plan(window="everything", note="no cursor: read whole every night")
-    why = _why_everything(request, cursor, previous)
-    if why is not None or previous is None or previous.cursor_to is None:
+    cursor, previous, why = request.config.cursor, request.previous, request.why_everything
+    if why is not None or cursor is None or previous is None or previous.cursor_to is None:
         return Plan(window="everything", note=why or "")
     return Plan(window=f"{cursor.field} from {_lower(previous.cursor_to, cursor)}", note=_bounds(cursor))
-
-
-def _why_everything(request: ReadRequest, cursor: CursorConfig, previous: Manifest | None) -> str | None:
-    if previous is None:
-        return "first load"
-    if previous.cursor_to is None:
-        return "the last load gave no cursor"
-    if previous.cursor_field != cursor.field:
-        return f"the cursor was {previous.cursor_field} before"
-    if previous.config_hash != request.config.config_hash:
-        return "the stream's declaration changed: read anew"
-    if new := [name for name in request.config.declared_columns() if name not in previous.columns]:
-        return f"{', '.join(new)} came into the mapping: read anew"
-    return None
 
 
 def _lower(value: str, cursor: CursorConfig) -> str:

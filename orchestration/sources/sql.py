@@ -286,15 +286,7 @@ def _window(request: ReadRequest, types: Mapping[str, str]) -> tuple[Window, Any
     if cursor is None:
         return Window(), "full"
     previous = request.previous
-    is_known = (
-        previous is not None
-        and previous.cursor_to is not None
-        and previous.cursor_field == cursor.field
-        and previous.config_hash == request.config.config_hash
-        # A column mapped since then has no values in what was landed before it came.
-        and all(name in previous.columns for name in request.config.declared_columns())
-    )
-    if not is_known or previous is None:
+    if request.why_everything is not None or previous is None:
         return Window(field=cursor.field, lag=cursor.lag, settle=cursor.settle), "full"
     return Window(cursor.field, previous.cursor_to, cursor.lag, cursor.settle), "incremental"
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orchestration.sources.http.config import HttpConnection, HttpOrigin, KeysetPaging
-from orchestration.sources.http.windows import point
+from orchestration.sources.http.windows import bound
 from orchestration.sources.kinds import Delivery, Plan, ReadRequest, SourceKind
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def faults(stream: StreamConfig) -> Iterator[str]:
             yield "from.paging.newest_first: without a cursor no page is too old; add one, or take it out"
     elif origin.slices is not None and stream.cursor.start is None:
         yield "cursor.start: is missing; slices need the first day there is"
-    elif stream.cursor.start is not None and point(stream.cursor.start, _start_format(stream), "UTC") is None:
+    elif stream.cursor.start is not None and bound(stream.cursor.start, stream.cursor, "UTC") is None:
         yield f"cursor.start: {stream.cursor.start!r} is no date, time or number; write one such as 2025-01-01"
     if (
         isinstance(paging, KeysetPaging)
@@ -73,10 +73,6 @@ def _given(origin: HttpOrigin) -> set[str]:
     """Columns that are the same in one sequence of pages."""
     parents = origin.parent.fields if origin.parent else ()
     return {f"each.{name}" for name in origin.each} | {f"parent.{name}" for name in parents}
-
-
-def _start_format(stream: StreamConfig) -> str:
-    return "number" if stream.cursor is not None and stream.cursor.format == "number" else "iso"
 
 
 def plan(request: ReadRequest) -> Plan:

@@ -6,6 +6,7 @@ here: how a unit is read (``engine``).
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
+from orchestration.sources.config import CursorConfig
 from orchestration.sources.errors import SourceError, suggest
 from orchestration.sources.http.config import HttpOrigin, LinkPaging, TokenPaging
 from orchestration.sources.kinds import ReadRequest
@@ -194,26 +196,20 @@ def task(request: ReadRequest) -> Task:
         start, end = (_bound(request, text) for text in request.window)
         window, kind = Window(start, end), "backfill"
     else:
-        window, kind = _tonight(request, begin, previous if is_same else None)
+        window, kind = _tonight(request, begin)
     units = _units(request, origin, window, previous if kind == "incremental" else None)
     return Task(kind, window, tuple(units), len(units), {}, begin)
 
 
-def _tonight(request: ReadRequest, begin: datetime, previous: Manifest | None) -> tuple[Window, Kind]:
+def _tonight(request: ReadRequest, begin: datetime) -> tuple[Window, Kind]:
     cursor = request.config.cursor
     if cursor is None:
         return Window(end=begin), "full"
     is_number = cursor.format == "number"
     end: Point | None = None if is_number else begin - (cursor.settle or timedelta(0))
     start = _bound(request, cursor.start) if cursor.start is not None else None
-    is_known = (
-        previous is not None
-        and previous.cursor_to is not None
-        and previous.cursor_field == cursor.field
-        # A column mapped since then has no values in what was landed before it came.
-        and all(name in previous.columns for name in request.config.declared_columns())
-    )
-    if not is_known or previous is None:
+    previous = request.previous
+    if request.why_everything is not None or previous is None:
         return Window(start, end), "full"
     return Window(_less(request, kept(previous.cursor_to)), end), "incremental"
 
@@ -233,9 +229,13 @@ def _less(request: ReadRequest, value: Point | None) -> Point | None:
     )
 
 
+def bound(text: str, cursor: CursorConfig | None, timezone: str) -> Point | None:
+    """A bound as YAML and commands write it: a number for a cursor of numbers, else a date or time; None if neither."""
+    return point(text, "number" if cursor and cursor.format == "number" else "iso", timezone)
+
+
 def _bound(request: ReadRequest, text: str) -> Point:
-    cursor = request.config.cursor
-    found = point(text, "number" if cursor and cursor.format == "number" else "iso", request.source.timezone)
+    found = bound(text, request.config.cursor, request.source.timezone)
     if found is None:
         raise SourceError(
             f"{request.name}: {text!r} is no lower bound; write a date or time such as 2025-01-01 (a number where the "
@@ -247,7 +247,8 @@ def _bound(request: ReadRequest, text: str) -> Point:
 def _units(request: ReadRequest, origin: HttpOrigin, window: Window, previous: Manifest | None) -> list[Unit]:
     units: list[Unit] = []
     for parent, is_new in _batched(origin, list(_parents(request, origin, previous))):
-        for each in _combinations(origin.each):
+        for values in itertools.product(*origin.each.values()):
+            each = dict(zip(origin.each, values, strict=True))
             asked = window
             if is_new and window.start is not None and request.window is None:
                 # A parent met for the first time has records from before the window.
@@ -298,16 +299,6 @@ def _after(start: datetime, length: timedelta, timezone: str, align: bool) -> da
     # Whole days of the source's zone are 23 to 25 hours long.
     zone = ZoneInfo(timezone)
     return (start.astimezone(zone).replace(tzinfo=None) + length).replace(tzinfo=zone).astimezone(UTC)
-
-
-def _combinations(each: Mapping[str, Sequence[str]]) -> Iterator[dict[str, str]]:
-    if not each:
-        yield {}
-        return
-    (name, values), *others = each.items()
-    for value in values:
-        for rest in _combinations(dict(others)):
-            yield {name: value, **rest}
 
 
 def _batched(
