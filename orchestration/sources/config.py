@@ -318,20 +318,14 @@ def load_sources(folder: Path) -> dict[str, SourceConfig]:
     Raises:
         ConfigError: a file cannot be used, or two files name the same source.
     """
-    sources: dict[str, SourceConfig] = {}
-    for path in sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]):
-        source = load_source(path)
-        if source.source in sources:
-            raise ConfigError(
-                f"{path}: the source {source.source!r} is declared in {sources[source.source].path} already; "
-                "rename one of them"
-            )
-        sources[source.source] = source
+    sources, broken = read_sources(folder)
+    if broken:
+        raise ConfigError(next(iter(broken.values())))
     return sources
 
 
 def read_sources(folder: Path) -> tuple[dict[str, SourceConfig], dict[Path, str]]:
-    """Sources by name, and source files that cannot be read with the error."""
+    """Sources by name, and source files that cannot be used with the error, such as a second one of the same name."""
     sources: dict[str, SourceConfig] = {}
     broken: dict[Path, str] = {}
     for path in sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]):
