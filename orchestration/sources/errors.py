@@ -1,4 +1,4 @@
-"""The two errors of this layer, and how a name that is not known is answered with the nearest that is.
+"""The two errors of this layer, and what their messages share: what was caught on one line, the nearest known name.
 
 Does not belong here: messages of one reader; those stand where the fault is found.
 """
@@ -23,6 +23,11 @@ class SourceError(Exception):
     def __init__(self, message: str, transient: bool = False) -> None:
         super().__init__(message)
         self.transient = transient
+
+
+def one_line(error: object, most: int = 300) -> str:
+    """What an error says, on one line of at most ``most`` letters."""
+    return " ".join(str(error).split())[:most]
 
 
 def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:

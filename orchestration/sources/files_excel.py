@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import fastexcel
 import polars as pl
 
-from orchestration.sources.errors import SourceError, suggest
+from orchestration.sources.errors import SourceError, one_line, suggest
 
 if TYPE_CHECKING:
     from orchestration.sources.files import FilesOrigin
@@ -39,7 +39,7 @@ def sheet_cells(name: str, origin: FilesOrigin, file: SourceFile) -> tuple[list[
         workbook = fastexcel.read_excel(file.local)
     except (fastexcel.FastExcelError, OSError) as error:
         raise SourceError(
-            f"{name}: file {file} is truncated or no Excel workbook ({_line(error)}); deliver it again, by rename"
+            f"{name}: file {file} is truncated or no Excel workbook ({one_line(error)}); deliver it again, by rename"
         ) from error
     sheets = workbook.sheet_names
     sheet = origin.sheet or sheets[0]
@@ -52,7 +52,7 @@ def sheet_cells(name: str, origin: FilesOrigin, file: SourceFile) -> tuple[list[
             return [[]], texts, pl.Series("_row", [], dtype=pl.Int64)
         numbers = _load(workbook, sheet, skip, "float")
     except fastexcel.FastExcelError as error:
-        raise SourceError(f"{name}: sheet {sheet!r} of file {file} cannot be read ({_line(error)})") from error
+        raise SourceError(f"{name}: sheet {sheet!r} of file {file} cannot be read ({one_line(error)})") from error
     header = [[cell or "" for cell in row] for row in texts.head(origin.header_rows).rows()]
     rows = pl.DataFrame(
         [_exact(texts[column], numbers[column] if column in numbers.columns else None) for column in texts.columns]
@@ -83,10 +83,6 @@ def _exact(texts: pl.Series, numbers: pl.Series | None) -> pl.Series:
     frame = pl.DataFrame({"text": times, "number": numbers, "is_rounded": is_rounded})
     exact = pl.when(pl.col("is_rounded")).then(pl.col("number").cast(pl.String)).otherwise("text")
     return frame.select(exact.alias(texts.name)).to_series()
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
 
 
 __all__ = ["sheet_cells"]

@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 
 import polars as pl
 
+from orchestration.sources.errors import one_line
 from orchestration.sources.kinds import Batch
 from orchestration.sources.landing import REJECT_SCHEMA, FileStamp
 
@@ -188,7 +189,7 @@ def named_groups(pattern: str) -> list[str]:
         found: Any = pl.select(pl.lit("").str.extract_groups(f"^(?:{pattern})$")).to_series().dtype
     except (pl.exceptions.ComputeError, pl.exceptions.PolarsError) as error:
         raise ValueError(
-            f"the pattern cannot be understood ({' '.join(str(error).split())[:200]}); it is a regular expression "
+            f"the pattern cannot be understood ({one_line(error, 200)}); it is a regular expression "
             "without look-around or back-references"
         ) from None
     names = [field.name for field in found.fields if not re.fullmatch(r"\d+", field.name)]

@@ -23,7 +23,7 @@ from pydantic import Field, field_validator
 from orchestration.contracts.mapping import StrictModel
 from orchestration.settings import Settings
 from orchestration.sources.config import Secret, SourceConfig
-from orchestration.sources.errors import ConfigError, SourceError
+from orchestration.sources.errors import ConfigError, SourceError, one_line
 
 DOWNLOADS = ".download"
 """Folder beside a stream's loads; only the process that loads the stream uses it."""
@@ -285,17 +285,17 @@ class _Objects:
             raise
         except FileNotFoundError as error:
             raise SourceError(
-                f"{self._name}: {location} is not there ({_line(error)}); correct bucket and path in {self._place}"
+                f"{self._name}: {location} is not there ({one_line(error)}); correct bucket and path in {self._place}"
             ) from error
         except Exception as error:
             kind = type(error).__name__
             if isinstance(error, PermissionError) or "Credential" in kind:
                 raise SourceError(
-                    f"{self._name}: {location} may not be read ({kind}: {_line(error)}); correct connection.key and "
+                    f"{self._name}: {location} may not be read ({kind}: {one_line(error)}); correct connection.key and "
                     f"connection.secret in {self._place}, or let the key list the bucket and get its objects"
                 ) from error
             raise SourceError(
-                f"{self._name}: {location} cannot be read ({kind}: {_line(error)}); try again when the storage "
+                f"{self._name}: {location} cannot be read ({kind}: {one_line(error)}); try again when the storage "
                 f"answers, and look at connection in {self._place}",
                 transient=True,
             ) from error
@@ -325,10 +325,6 @@ def _version(info: Mapping[str, Any]) -> str:
     """What a storage tells of an object's content, in one text."""
     told = next((str(info[name]).strip('"') for name in _VERSION if info.get(name) is not None), "")
     return f"{info.get('size')}:{told}"
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
 
 
 __all__ = ["DOWNLOADS", "FilesConnection", "Listed", "SourceFile", "Storage", "is_remote", "storage_of", "without"]

@@ -23,7 +23,7 @@ from pymysql.constants import CR, ER, FIELD_TYPE, FLAG
 from pymysql.cursors import SSCursor
 
 from orchestration.sources.backfill import instant, require_times, without_zone
-from orchestration.sources.errors import SourceError, suggest
+from orchestration.sources.errors import SourceError, one_line, suggest
 from orchestration.sources.kinds import ReadRequest
 from orchestration.sources.mysql_rows import ServerFaultError, columns, packets
 from orchestration.sources.sql import (
@@ -524,8 +524,7 @@ def _number(error: Exception) -> int:
 
 
 def _line(error: Exception) -> str:
-    text = str(error.args[1]) if len(error.args) > 1 else str(error)
-    return " ".join(text.split())[:300]
+    return one_line(error.args[1] if len(error.args) > 1 else error)
 
 
 __all__ = ["MysqlDatabase", "connect"]

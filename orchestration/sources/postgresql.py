@@ -17,7 +17,7 @@ import pyarrow.csv as pa_csv
 from psycopg import pq, sql
 
 from orchestration.sources.backfill import require_times, without_zone
-from orchestration.sources.errors import SourceError
+from orchestration.sources.errors import SourceError, one_line
 from orchestration.sources.kinds import ReadRequest
 from orchestration.sources.sql import (
     INSIDE,
@@ -65,7 +65,7 @@ def connect(request: ReadRequest, dsn: str) -> PostgresDatabase:
         transient = not any(text in str(error) for text in _NOT_PASSING)
         mend = "is it running, and is the address right?" if transient else "correct user, password or database"
         raise SourceError(
-            f"{request.name}: the database does not answer ({_line(error)}); {mend}", transient
+            f"{request.name}: the database does not answer ({one_line(error)}); {mend}", transient
         ) from error
     except psycopg.Error:
         # The message of a DSN that cannot be read repeats the DSN with its password.
@@ -343,23 +343,25 @@ class PostgresDatabase:
         except psycopg.errors.UndefinedTable as error:
             if request.config.origin.table is None:
                 raise SourceError(
-                    f"{request.name}: {_line(error)}; correct the query in {request.source.path}"
+                    f"{request.name}: {one_line(error)}; correct the query in {request.source.path}"
                 ) from error
             raise unknown_table(request, self._tables()) from error
         except psycopg.errors.QueryCanceled as error:
             raise SourceError(
-                f"{request.name}: {label} took longer than statement_timeout_seconds ({_line(error)}); raise it in "
+                f"{request.name}: {label} took longer than statement_timeout_seconds ({one_line(error)}); raise it in "
                 f"{request.source.path}, or add an index on the cursor"
             ) from error
         except psycopg.errors.InsufficientPrivilege as error:
-            raise SourceError(f"{request.name}: {_line(error)}; GRANT SELECT on it to the warehouse's user") from error
+            raise SourceError(
+                f"{request.name}: {one_line(error)}; GRANT SELECT on it to the warehouse's user"
+            ) from error
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             raise SourceError(
-                f"{request.name}: the connection was lost ({_line(error)}); try again when the database is up", True
+                f"{request.name}: the connection was lost ({one_line(error)}); try again when the database is up", True
             ) from error
         except psycopg.Error as error:
             raise SourceError(
-                f"{request.name}: {label} cannot be read ({_line(error)}); correct streams.{request.stream} in "
+                f"{request.name}: {label} cannot be read ({one_line(error)}); correct streams.{request.stream} in "
                 f"{request.source.path}"
             ) from error
 
@@ -396,7 +398,3 @@ def _read_csv(data: bytes, names: list[str]) -> pa.Table:
             quoted_strings_can_be_null=False,
         ),
     )
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
