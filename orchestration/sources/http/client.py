@@ -177,7 +177,7 @@ class Client:
         self._hidden: set[str] = set()
         self.server_time: datetime | None = None
         try:
-            self._base = require_address(self._reveal(connection.base_url, hide=False))
+            self._base = require_address(self.reveal(connection.base_url, hide=False))
         except ValueError as error:
             raise SourceError(f"{request.name}: connection.base_url {error}") from error
         self.budget = DayBudget(
@@ -196,10 +196,17 @@ class Client:
     def reveal(self, secret: Any, *, hide: bool = True) -> str:
         """The value of a secret, which from now on is kept out of messages.
 
+        Args:
+            secret: The secret, or a text that stands in the YAML.
+            hide: Whether a text that stands in the YAML is kept out too.
+
         Raises:
             ConfigError: it cannot be had.
         """
-        return self._reveal(secret, hide=hide)
+        value = self._request.source.reveal(secret, self._request.settings.home)
+        if hide or not isinstance(secret, str):
+            self.hide(value)
+        return value
 
     def hide(self, text: str) -> None:
         """Keep a text out of messages."""
@@ -357,11 +364,11 @@ class Client:
         query: list[tuple[str, str]] = []
         form: dict[str, Any] = {}
         if ours:
-            headers |= {name: self._reveal(value, hide=False) for name, value in self._connection.headers.items()}
+            headers |= {name: self.reveal(value, hide=False) for name, value in self._connection.headers.items()}
             if with_credentials:
                 self.credentials.apply(headers, query, form, variables)
             if url is None:
-                query += [(name, self._reveal(value)) for name, value in self._connection.params.items()]
+                query += [(name, self.reveal(value)) for name, value in self._connection.params.items()]
         filled = {name: fill_text(text, variables) for name, text in spec.headers.items()}
         headers |= {name: text for name, text in filled.items() if text}
         if url is None:
@@ -606,12 +613,6 @@ class Client:
         for hidden in sorted(self._hidden, key=len, reverse=True):
             text = text.replace(hidden, "***")
         return text
-
-    def _reveal(self, secret: Any, *, hide: bool = True) -> str:
-        value = self._request.source.reveal(secret, self._request.settings.home)
-        if hide or not isinstance(secret, str):
-            self.hide(value)
-        return value
 
     def _count(self, **amounts: float) -> None:
         with self._lock:
