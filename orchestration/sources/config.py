@@ -16,16 +16,16 @@ import typing
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from orchestration.contracts import COMMON_COLUMNS, CONTRACTS, Contract, Kind
 from orchestration.contracts.mapping import FieldMapping, StrictModel, SurveyDeclaration, TableMapping
 from orchestration.contracts.survey import METRICS
-from orchestration.sources.errors import ConfigError, suggest
+from orchestration.sources.errors import WRITTEN_OUT, ConfigError, suggest
 from orchestration.sources.kinds import SourceKind, source_kind
 from orchestration.sources.presets import expand, preset_names
 
@@ -88,6 +88,16 @@ class Secret(StrictModel):
         if (self.env is None) == (self.file is None):
             raise ValueError("give exactly one of 'env' (a variable's name) and 'file' (a path)")
         return self
+
+
+def _no_text(value: Any) -> Any:
+    if isinstance(value, str):
+        raise ValueError(WRITTEN_OUT)
+    return value
+
+
+Hidden = Annotated[Secret, BeforeValidator(_no_text)]
+"""A value that never stands in the YAML."""
 
 
 class CursorConfig(StrictModel):
@@ -734,6 +744,7 @@ __all__ = [
     "CursorConfig",
     "DeletesConfig",
     "FieldMapping",
+    "Hidden",
     "Secret",
     "SourceConfig",
     "StreamConfig",

@@ -8,6 +8,12 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+WRITTEN_OUT = (
+    "is written out, so everybody who can read this file could read it; write {env: NAME} or {file: path} and put the "
+    "value there"
+)
+"""What is wrong with a secret that stands in a YAML as a text."""
+
 
 class ConfigError(ValueError):
     """A source YAML that cannot be used; the message names file, key and the way to mend it."""

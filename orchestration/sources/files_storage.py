@@ -18,11 +18,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 import fsspec
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from orchestration.contracts.mapping import StrictModel
 from orchestration.settings import Settings
-from orchestration.sources.config import Secret, SourceConfig
+from orchestration.sources.config import Hidden, Secret, SourceConfig
 from orchestration.sources.errors import ConfigError, SourceError, one_line
 
 DOWNLOADS = ".download"
@@ -54,19 +54,12 @@ class FilesConnection(StrictModel):
         options: What the storage's fsspec package takes besides; values may be ``{env: NAME}``.
     """
 
-    key: Secret | None = None
-    secret: Secret | None = None
-    token: Secret | None = None
+    key: Hidden | None = None
+    secret: Hidden | None = None
+    token: Hidden | None = None
     endpoint_url: str | None = None
     region: str | None = None
     options: dict[str, str | Secret] = Field(default_factory=dict)
-
-    @field_validator("key", "secret", "token", mode="before")
-    @classmethod
-    def _only_a_reference(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            raise ValueError("is written out; write {env: NAME} or {file: path} and put the value there")
-        return value
 
 
 @dataclass(frozen=True)

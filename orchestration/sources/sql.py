@@ -26,7 +26,7 @@ import polars as pl
 from pydantic import Field, field_validator, model_validator
 
 from orchestration.contracts.mapping import StrictModel
-from orchestration.sources.config import Secret, StreamConfig
+from orchestration.sources.config import Hidden, Secret, StreamConfig
 from orchestration.sources.errors import SourceError, suggest
 from orchestration.sources.kinds import Batch, Delivery, ReadRequest, SourceKind
 from orchestration.sources.landing import META_SCHEMA
@@ -58,7 +58,7 @@ class SqlConnection(StrictModel):
     """
 
     dsn: str | Secret
-    password: Secret | None = None
+    password: Hidden | None = None
     statement_timeout_seconds: float = 3600
     connect_timeout_seconds: int = 10
 
@@ -73,13 +73,6 @@ class SqlConnection(StrictModel):
                     "dsn without the password and password: {env: NAME}"
                 )
             _dialect(value)
-        return value
-
-    @field_validator("password", mode="before")
-    @classmethod
-    def _only_a_reference(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            raise ValueError("is written out; write {env: NAME} or {file: path} and put the password there")
         return value
 
 

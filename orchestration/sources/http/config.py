@@ -18,7 +18,7 @@ import jmespath
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from orchestration.contracts.mapping import StrictModel
-from orchestration.sources.config import PlainText, Secret, read_duration
+from orchestration.sources.config import Hidden, PlainText, Secret, read_duration
 from orchestration.sources.http.templates import check_template
 
 
@@ -55,15 +55,6 @@ def _json_values(value: Any) -> Any:
     return value
 
 
-def _no_plain_secret(value: Any) -> Any:
-    if isinstance(value, str):
-        raise ValueError(
-            "is written out, so everybody who can read this file could read it; write {env: NAME} or {file: path} and "
-            "put the value there"
-        )
-    return value
-
-
 def _many(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
@@ -72,8 +63,6 @@ Path = Annotated[str, BeforeValidator(_expression)]
 """A JMESPath expression."""
 Template = Annotated[str, BeforeValidator(_templates)]
 Templates = Annotated[Any, BeforeValidator(_templates)]
-Hidden = Annotated[Secret, BeforeValidator(_no_plain_secret)]
-"""A value that never stands in the YAML."""
 Texts = Annotated[list[str], BeforeValidator(_many)]
 Duration = Annotated[timedelta, BeforeValidator(read_duration)]
 

@@ -26,7 +26,7 @@ from typing import Any
 from pydantic import Field
 
 from orchestration.contracts.mapping import StrictModel
-from orchestration.sources.errors import ConfigError, suggest
+from orchestration.sources.errors import WRITTEN_OUT, ConfigError, suggest
 
 FOLDER = Path(__file__).parent
 _PLACE = re.compile(r"\$\{([a-z][a-z0-9_]*)\}")
@@ -190,10 +190,7 @@ def _options(chosen: Preset, given: Any, path: Path) -> dict[str, Any]:
             example = f", such as {option.example}" if option.example else ""
             faults.append(f"{path}: connection.{name}: is missing ({option.description}{example}); add it")
         if value is not None and option.secret and not isinstance(value, dict):
-            faults.append(
-                f"{path}: connection.{name}: is written out, so everybody who can read this file could read it; write "
-                "{env: NAME} or {file: path} and put the value there"
-            )
+            faults.append(f"{path}: connection.{name}: {WRITTEN_OUT}")
         values[name] = _MISSING if value is None else value
     if faults:
         raise ConfigError("\n".join(faults))
