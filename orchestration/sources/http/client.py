@@ -273,16 +273,15 @@ class Client:
             SkippedError: a rule says that this is not there.
         """
         every = [*rules, *self._connection.errors, _GRAPHQL]
-        retry = self._connection.retry
+        tries = self._connection.retry.attempts
 
         def wait(state: tenacity.RetryCallState) -> float:
             fault = state.outcome.exception() if state.outcome else None
             asked = fault.wait if isinstance(fault, PassingFaultError) else None
-            backoff = min(retry.max_seconds, retry.base_seconds * 2 ** (state.attempt_number - 1))
-            return backoff if asked is None else asked
+            return self.backoff(state.attempt_number) if asked is None else asked
 
         attempts = tenacity.Retrying(
-            stop=tenacity.stop_after_attempt(retry.attempts),
+            stop=tenacity.stop_after_attempt(tries),
             wait=wait,
             retry=tenacity.retry_if_exception_type(PassingFaultError),
             sleep=self.wait,
@@ -302,8 +301,13 @@ class Client:
             )
         except PassingFaultError as error:
             raise SourceError(
-                f"{self._request.name}: {error}; asked {retry.attempts} times. Nothing was loaded; try again later"
+                f"{self._request.name}: {error}; asked {tries} times. Nothing was loaded; try again later"
             ) from None
+
+    def backoff(self, attempt: int) -> float:
+        """Seconds to wait after a failed try, the first of which is number 1, where the source itself names none."""
+        retry = self._connection.retry
+        return min(retry.max_seconds, retry.base_seconds * 2 ** (attempt - 1))
 
     def wait(self, seconds: float) -> None:
         """Sleep, counted."""

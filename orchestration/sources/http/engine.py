@@ -393,12 +393,8 @@ class _Scan:
                         f"{self._request.name}: {error}; asked {attempts} times. Nothing was loaded. Look at "
                         f"{self._place}"
                     ) from error
-                self._client.wait(self._backoff(attempt))
+                self._client.wait(self._client.backoff(attempt))
         raise AssertionError("attempts is at least 1")
-
-    def _backoff(self, attempt: int) -> float:
-        retry = self._request.source.connection.retry
-        return min(retry.max_seconds, retry.base_seconds * 2 ** (attempt - 1))
 
     def _checked(
         self, unit: Unit, steps: Pager, position: Position, answer: Answer, memory: _Memory, *, doubts: bool
@@ -546,7 +542,7 @@ class _Scan:
                 self._client.wait(pause)
                 waited += max(pause, 0.001)
                 pause = min(pause * 1.5, 10 * export.every_seconds)
-            self._client.wait(self._backoff(attempt))
+            self._client.wait(self._client.backoff(attempt))
         raise SourceError(
             f"{self._request.name}: the source says {_EXPORT_TRIES} times that its export failed: "
             f"{self._client.clean(said)}. Nothing was loaded; try again later"
@@ -618,7 +614,7 @@ class _Scan:
             if self._is_whole(answer, path) and not is_doubtful:
                 return answer, path
             if attempt < _EXPORT_TRIES:
-                self._client.wait(self._backoff(attempt))
+                self._client.wait(self._client.backoff(attempt))
         raise SourceError(
             f"{self._request.name}: the file that was downloaded is damaged ({path.stat().st_size} bytes); asked "
             "several times. Nothing was loaded; try again later"
