@@ -27,6 +27,7 @@ from orchestration.sources.errors import SourceError
 from orchestration.sources.extract import LoadRecord, extract
 from orchestration.sources.http import client as http_client
 from orchestration.sources.landing import Landing
+from orchestration.sources.plan import plan
 
 BEGIN = datetime(2026, 3, 10, 2, tzinfo=UTC)
 
@@ -710,6 +711,17 @@ def test_an_empty_answer_is_no_empty_page(unseen: Unseen) -> None:
         unseen.night(source(PAGES))
     unseen.api = lambda call: Reply(status=204)
     unseen.night(source(PAGES.replace("path: items", "path: items, may_be_absent: true")))
+
+
+def test_a_plan_tells_what_is_left_of_the_day_and_reveals_no_secret(unseen: Unseen) -> None:
+    unseen.api = pages_of(records(60))
+    text = source(PAGES, budget(unseen, 4))
+    assert unseen.load(text).missing_share
+    unseen.path.write_text(text.replace("URL", "{file: away}").replace("per_day: 4", "per_day: 6"))
+    calls = len(unseen.calls)
+    told = plan(load_source(unseen.path), "items", settings=unseen.settings, now=unseen.now)
+    assert "2 requests left today of 6" in told.note
+    assert len(unseen.calls) == calls
 
 
 def test_a_token_that_expired_over_night_begins_its_part_anew(unseen: Unseen) -> None:

@@ -14,7 +14,7 @@ import logging
 import os
 import ssl
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,7 +38,7 @@ from orchestration.sources.http.config import (
 )
 from orchestration.sources.http.records import RecordsError, as_text, find, read_json, says_yes
 from orchestration.sources.http.templates import TemplateError, fill, fill_text
-from orchestration.sources.kinds import Figures, ReadRequest
+from orchestration.sources.kinds import ReadRequest
 
 logging.getLogger("httpx").setLevel(logging.WARNING)  # its lines hold addresses with their secrets
 _MAX_REDIRECTS = 5
@@ -124,10 +124,9 @@ class DayBudget:
     The file is ``<landing>/<source>/.requests.json``.
     """
 
-    def __init__(self, folder: Path, budget: Budget, clock: Callable[[], datetime]) -> None:
-        self._path = folder / ".requests.json"
-        self._budget = budget
-        self._clock = clock
+    def __init__(self, request: ReadRequest) -> None:
+        self._path = request.settings.landing_dir / request.source.source / ".requests.json"
+        self._budget: Budget = request.source.connection.budget
 
     def left(self) -> int | None:
         """Requests that are left today; None where there is no limit."""
@@ -145,7 +144,7 @@ class DayBudget:
             raise BudgetUsedUpError(f"the budget of {self._budget.per_day} requests a day is used up")
 
     def _change(self, count: int) -> int:
-        today = self._clock().astimezone(ZoneInfo(self._budget.timezone)).date().isoformat()
+        today = datetime.now(ZoneInfo(self._budget.timezone)).date().isoformat()
         self._path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
@@ -168,11 +167,10 @@ class DayBudget:
 class Client:
     """Sends the requests of one stream's load; safe for several threads."""
 
-    def __init__(self, request: ReadRequest, figures: Figures) -> None:
+    def __init__(self, request: ReadRequest) -> None:
         connection: HttpConnection = request.source.connection
         self._request = request
         self._connection = connection
-        self._figures = figures
         self._lock = threading.Lock()
         self._hidden: set[str] = set()
         self.server_time: datetime | None = None
@@ -180,9 +178,7 @@ class Client:
             self._base = require_address(self.reveal(connection.base_url, hide=False))
         except ValueError as error:
             raise SourceError(f"{request.name}: connection.base_url {error}") from error
-        self.budget = DayBudget(
-            request.settings.landing_dir / request.source.source, connection.budget, lambda: datetime.now(UTC)
-        )
+        self._budget = DayBudget(request)
         self._pace = _PACES.setdefault(self._base, _Pace())
         ca_file = connection.ca_file and request.source.expand(connection.ca_file, request.settings.home)
         self._http = httpx.Client(
@@ -405,7 +401,7 @@ class Client:
 
     def _exchange(self, built: httpx.Request, to_file: Path | None) -> Answer:
         for _ in range(_MAX_REDIRECTS):
-            self.budget.take()
+            self._budget.take()
             self.wait(self._pace.turn(self._connection.budget.per_second))
             self._count(requests=1)
             try:
@@ -619,9 +615,10 @@ class Client:
         return text
 
     def _count(self, **amounts: float) -> None:
+        figures = self._request.figures
         with self._lock:
             for name, amount in amounts.items():
-                setattr(self._figures, name, getattr(self._figures, name) + amount)
+                setattr(figures, name, getattr(figures, name) + amount)
 
 
 @functools.lru_cache(16)

@@ -31,6 +31,7 @@ from orchestration.sources.http.client import (
     Answer,
     BudgetUsedUpError,
     Client,
+    DayBudget,
     SkippedError,
 )
 from orchestration.sources.http.config import (
@@ -75,7 +76,7 @@ def read_stream(request: ReadRequest) -> Delivery:
         SourceError: names what to mend; what may pass was tried again before it is raised.
     """
     task = windows.task(request)
-    client = Client(request, request.figures)
+    client = Client(request)
     folder = request.landing.root / request.source.source / request.stream / _DOWNLOADS
     shutil.rmtree(folder, ignore_errors=True)
 
@@ -101,11 +102,7 @@ def plan_stream(request: ReadRequest) -> Plan:
     """
     task = windows.task(request)
     origin: HttpOrigin = request.config.origin
-    client = Client(request, request.figures)
-    try:
-        left = client.budget.left()
-    finally:
-        client.close()
+    left = DayBudget(request).left()
     start, end = (windows.text_of(bound) for bound in (task.window.start, task.window.end))
     field_ = request.config.cursor.field if request.config.cursor else None
     window = f"{field_} from {start or 'the beginning'} to {end or 'the end'}" if field_ else "everything"
