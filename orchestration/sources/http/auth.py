@@ -148,7 +148,7 @@ class Credentials:
             if value is None or value is False:
                 raise SourceError(
                     f"{self._name}: the login's answer has nothing at {path!r} (auth.values.{name}): "
-                    f"{self._excerpt(response)}. Look at the secrets that connection.auth names in {self._file}"
+                    f"{self._client.excerpt(response.text)}. Look at the secrets that connection.auth names in {self._file}"
                 )
             self._client.hide(str(as_text(value)))
             session[name] = value
@@ -189,7 +189,7 @@ class Credentials:
         token = self._looked_up("access_token", document)
         if not isinstance(token, str) or not token:
             raise SourceError(
-                f"{self._name}: the token server gave no access_token: {self._excerpt(response)}. Look at "
+                f"{self._name}: the token server gave no access_token: {self._client.excerpt(response.text)}. Look at "
                 f"connection.auth in {self._file}"
             )
         self._client.hide(token)
@@ -216,17 +216,17 @@ class Credentials:
                 fault = self._client.clean(str(error)) or type(error).__name__
                 continue
             if response.status_code in statuses:
-                fault = f"{response.status_code}: {self._excerpt(response)}"
+                fault = f"{response.status_code}: {self._client.excerpt(response.text)}"
                 continue
             if response.status_code >= 400:
                 raise SourceError(
-                    f"{self._name}: {who} answered {response.status_code}: {self._excerpt(response)}. Look at "
+                    f"{self._name}: {who} answered {response.status_code}: {self._client.excerpt(response.text)}. Look at "
                     f"connection.auth in {self._file} and at the secrets it names"
                 )
             try:
                 return response, read_json(response.content) if is_json and response.content.strip() else {}
             except ValueError:
-                fault = f"an answer that is no JSON: {self._excerpt(response)}"
+                fault = f"an answer that is no JSON: {self._client.excerpt(response.text)}"
         raise SourceError(f"{self._name}: {who} does not answer as it should ({fault}); try again later")
 
     def _looked_up(self, path: str, document: Any) -> Any:
@@ -234,9 +234,6 @@ class Credentials:
             return find(path, document)
         except RecordsError:
             return None
-
-    def _excerpt(self, response: httpx.Response) -> str:
-        return self._client.clean(" ".join(response.text.split())[:300]) or "nothing"
 
     @property
     def _name(self) -> str:

@@ -96,6 +96,18 @@ class Answer:
         """Type of the body, without parameters."""
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
+    def head(self, length: int) -> bytes:
+        """The first bytes of the body, in memory or in its file."""
+        if self.path is None:
+            return self.content[:length]
+        with self.path.open("rb") as file:
+            return file.read(length)
+
+    @property
+    def is_page(self) -> bool:
+        """Whether it is HTML, as a proxy or a login sends it; by its text, for some call any file so."""
+        return self.head(_SHOWN).lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith((b"<!doctype html", b"<html"))
+
 
 @dataclass
 class _Pace:
@@ -456,7 +468,7 @@ class Client:
                 return answer
         if answer.status == 401 and self.credentials.renew(generation):
             raise PassingFaultError(f"{self._where(answer)} answered 401", wait=0)
-        if answer.status < 400 and answer.document is None and self._is_page(answer):
+        if answer.status < 400 and answer.document is None and answer.is_page:
             # A session that ended shows its login page.
             wait = 0 if self.credentials.renew(generation) else None
             raise PassingFaultError(
@@ -477,15 +489,6 @@ class Client:
             answer.is_empty = True
         self.credentials.accepted()
         return answer
-
-    @staticmethod
-    def _is_page(answer: Answer) -> bool:
-        """Whether a file is HTML, as a proxy or a login sends it; by its text, for some call any file so."""
-        head = answer.content[:_SHOWN]
-        if answer.path is not None:
-            with answer.path.open("rb") as file:
-                head = file.read(_SHOWN)
-        return head.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith((b"<!doctype html", b"<html"))
 
     def _document(self, answer: Answer, is_json: bool) -> Any:
         body = answer.content
@@ -602,11 +605,11 @@ class Client:
         return self.clean(f"{built.method} {built.url.scheme}://{built.url.netloc.decode()}{built.url.path}")
 
     def _excerpt(self, answer: Answer) -> str:
-        body = answer.content
-        if not body and answer.path is not None:
-            with answer.path.open("rb") as file:
-                body = file.read(4 * _SHOWN)
-        return self.clean(" ".join(body[: 4 * _SHOWN].decode("utf-8", "replace").split())[:_SHOWN]) or "nothing"
+        return self.excerpt(answer.head(4 * _SHOWN).decode("utf-8", "replace"))
+
+    def excerpt(self, text: str) -> str:
+        """The beginning of what a source said, on one line, without any of the secrets."""
+        return " ".join(self.clean(text).split())[:_SHOWN] or "nothing"
 
     def clean(self, text: str) -> str:
         """A text without any of the secrets."""

@@ -448,7 +448,7 @@ class _Scan:
         if flat and own and all(row.get(name) is None for row in flat for name in own):
             raise PageError(
                 f"none of the page's records has {' or '.join(map(repr, own))} (primary_key), but "
-                f"{self._client.clean(', '.join(flat[0]))[:200] or 'nothing'}"
+                f"{self._client.excerpt(', '.join(flat[0]))}"
             )
 
     def _located(self, answer: Answer) -> list[dict[str, Any]]:
@@ -529,7 +529,7 @@ class _Scan:
                 if state in export.done or answer.status in export.done_status:
                     return values | self._values(export.poll_values, answer, "export.poll_values")
                 if state in export.failed:
-                    said = answers.json_text(answer.document)[:300]
+                    said = self._client.excerpt(answers.json_text(answer.document))
                     break
                 if waited >= export.timeout_seconds:
                     raise SourceError(
@@ -542,7 +542,7 @@ class _Scan:
             self._client.wait(self._client.backoff(attempt))
         raise SourceError(
             f"{self._request.name}: the source says {_EXPORT_TRIES} times that its export failed: "
-            f"{self._client.clean(said)}. Nothing was loaded; try again later"
+            f"{said}. Nothing was loaded; try again later"
         )
 
     def _values(self, paths: Mapping[str, str], answer: Answer, place: str) -> dict[str, Any]:
@@ -552,7 +552,7 @@ class _Scan:
             if value is None:
                 raise SourceError(
                     f"{self._request.name}: the answer has nothing at {path!r} ({place}.{name}): "
-                    f"{self._client.clean(answers.json_text(answer.document))[:300]}; correct {self._place}"
+                    f"{self._client.excerpt(answers.json_text(answer.document))}; correct {self._place}"
                 )
             values[name] = value
         return values
