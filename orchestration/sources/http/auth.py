@@ -99,11 +99,8 @@ class Credentials:
             case BearerAuth(token=token):
                 headers["Authorization"] = f"Bearer {self._client.reveal(token)}"
             case BasicAuth(user=user, password=password):
-                word = self._client.reveal(password) if password else ""
-                pair = f"{self._client.reveal(user, hide=False)}:{word}"
-                encoded = base64.b64encode(pair.encode()).decode()
-                self._client.hide(encoded)
-                headers["Authorization"] = f"Basic {encoded}"
+                secret = self._client.reveal(password) if password else ""
+                headers["Authorization"] = self._basic(self._client.reveal(user, hide=False), secret)
             case HeaderAuth(name=name, value=value, prefix=prefix):
                 headers[name] = f"{prefix}{self._client.reveal(value)}"
             case ParamAuth(kind="param", name=name, value=value):
@@ -148,7 +145,8 @@ class Credentials:
             if value is None or value is False:
                 raise SourceError(
                     f"{self._name}: the login's answer has nothing at {path!r} (auth.values.{name}): "
-                    f"{self._client.excerpt(response.text)}. Look at the secrets that connection.auth names in {self._file}"
+                    f"{self._client.excerpt(response.text)}. Look at the secrets that connection.auth names in "
+                    f"{self._file}"
                 )
             self._client.hide(str(as_text(value)))
             session[name] = value
@@ -176,9 +174,7 @@ class Credentials:
         form |= {name: self._client.reveal(value, hide=False) for name, value in auth.form.items()}
         headers = {"Accept": "application/json"}
         if auth.client == "basic":
-            encoded = base64.b64encode(f"{client_id}:{secret}".encode()).decode()
-            self._client.hide(encoded)
-            headers["Authorization"] = f"Basic {encoded}"
+            headers["Authorization"] = self._basic(client_id, secret)
         else:
             form |= {"client_id": client_id, **({"client_secret": secret} if secret else {})}
         url = auth.token_url
@@ -220,14 +216,20 @@ class Credentials:
                 continue
             if response.status_code >= 400:
                 raise SourceError(
-                    f"{self._name}: {who} answered {response.status_code}: {self._client.excerpt(response.text)}. Look at "
-                    f"connection.auth in {self._file} and at the secrets it names"
+                    f"{self._name}: {who} answered {response.status_code}: {self._client.excerpt(response.text)}. "
+                    f"Look at connection.auth in {self._file} and at the secrets it names"
                 )
             try:
                 return response, read_json(response.content) if is_json and response.content.strip() else {}
             except ValueError:
                 fault = f"an answer that is no JSON: {self._client.excerpt(response.text)}"
         raise SourceError(f"{self._name}: {who} does not answer as it should ({fault}); try again later")
+
+    def _basic(self, user: str, password: str) -> str:
+        """Basic authorization, which is kept out of messages as the password itself is."""
+        encoded = base64.b64encode(f"{user}:{password}".encode()).decode()
+        self._client.hide(encoded)
+        return f"Basic {encoded}"
 
     def _looked_up(self, path: str, document: Any) -> Any:
         try:
