@@ -402,6 +402,11 @@ class Records(StrictModel):
         """Whether what holds the records is a text inside of a JSON answer."""
         return self.base64 or self.text
 
+    @property
+    def is_file(self) -> bool:
+        """Whether an answer is put on disk and read from there in batches, so that its records are not in memory."""
+        return self.unzip or self.is_inside or self.format in {"csv", "ndjson"}
+
 
 class NoPaging(StrictModel):
     """One answer holds everything."""
@@ -618,7 +623,7 @@ class Export(StrictModel):
 
 def _require_paging_of_files(records: Records, paging: Any) -> None:
     """Fail where the next file would have to be told from the records of the last one, which are not in memory."""
-    if not (records.unzip or records.is_inside or records.format in {"csv", "ndjson"}):
+    if not records.is_file:
         return
     by_token = isinstance(paging, TokenPaging | LinkPaging) and not getattr(paging, "repeats", False)
     by_header = by_token and paging.next is paging.more is paging.done is None

@@ -268,7 +268,7 @@ class _Scan:
         """The pages of one unit; a unit with too many records is put back as two."""
         try:
             export = self._exported(self._origin.export, unit) if self._origin.export else {}
-            if self._is_file(self._origin.records, self._origin.request):
+            if self._origin.records.is_file:
                 yield from self._file_pages(unit, export)
             elif isinstance(self._origin.paging, NumberPaging):
                 yield from self._reconciled(unit, export, todo)
@@ -556,10 +556,6 @@ class _Scan:
                 )
             values[name] = value
         return values
-
-    @staticmethod
-    def _is_file(records: Records, spec: Request) -> bool:
-        return records.unzip or records.is_inside or records.format in {"csv", "ndjson"}
 
     def _file_pages(self, unit: Unit, export: Mapping[str, Any]) -> Iterator[_Page]:
         """Answers that are files: written to disk and read from there in batches."""
