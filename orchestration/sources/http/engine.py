@@ -15,6 +15,7 @@ import zipfile
 import zlib
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -267,17 +268,16 @@ class _Scan:
     def _pages(self, unit: Unit, todo: deque[Unit]) -> Iterator[_Page]:
         """The pages of one unit; a unit with too many records is put back as two."""
         try:
-            export = self._exported(self._origin.export, unit) if self._origin.export else {}
-            if self._origin.records.is_file:
-                yield from self._file_pages(unit, export)
-            elif isinstance(self._origin.paging, NumberPaging):
-                yield from self._reconciled(unit, export, todo)
-            else:
-                yield from self._sequence(unit, export)
+            with self._to_correct(self._place):
+                export = self._exported(self._origin.export, unit) if self._origin.export else {}
+                if self._origin.records.is_file:
+                    yield from self._file_pages(unit, export)
+                elif isinstance(self._origin.paging, NumberPaging):
+                    yield from self._reconciled(unit, export, todo)
+                else:
+                    yield from self._sequence(unit, export)
         except SkippedError:
             return
-        except RecordsError as error:
-            raise SourceError(f"{self._request.name}: {error}; correct {self._place}") from error
 
     def _sequence(self, unit: Unit, export: Mapping[str, Any]) -> Iterator[_Page]:
         steps = pager(self._origin.paging)
@@ -403,7 +403,8 @@ class _Scan:
                 "an empty answer came where a page of records was asked for; if that means that there are none, add "
                 "records.may_be_absent: true"
             )
-        found = [] if answer.is_empty else self._located(answer)
+        with self._to_correct(self._at("records")):
+            found = [] if answer.is_empty else answers.locate(answer.document, records)
         flat = self._flat(found, unit)
         # Pages are told apart and followed by records, of which an exploded row is only a part.
         plain = self._flat(found, unit, records.model_copy(update={"explode": None})) if records.explode else flat
@@ -451,26 +452,15 @@ class _Scan:
                 f"{self._client.excerpt(', '.join(flat[0]))}"
             )
 
-    def _located(self, answer: Answer) -> list[dict[str, Any]]:
-        try:
-            return answers.locate(answer.document, self._origin.records)
-        except RecordsError as error:
-            raise SourceError(f"{self._request.name}: {error}; correct {self._at('records')}") from error
-
     def _flat(
         self, found: Sequence[dict[str, Any]], unit: Unit, records: Records | None = None
     ) -> list[dict[str, str | None]]:
-        try:
-            known = {"_parent": dict(unit.parent), "_each": dict(unit.each)}
-            return answers.flat_rows(found, records or self._origin.records, known)
-        except RecordsError as error:
-            raise SourceError(f"{self._request.name}: {error}; correct {self._at('records')}") from error
+        with self._to_correct(self._at("records")):
+            return answers.flat_rows(found, records or self._origin.records, unit.pickable)
 
     def _framed(self, flat: Sequence[Mapping[str, str | None]], unit: Unit) -> pl.DataFrame:
-        try:
+        with self._to_correct(self._at("records")):
             rows = answers.frame(flat, unit.constants)
-        except RecordsError as error:
-            raise SourceError(f"{self._request.name}: {error}; correct {self._at('records')}") from error
         if reserved := [name for name in rows.columns if name in META_SCHEMA]:
             raise SourceError(
                 f"{self._request.name}: the records have fields named {', '.join(reserved)}, which the landing uses "
@@ -600,7 +590,8 @@ class _Scan:
             if records.is_inside:
                 answer = self._ask(self._origin.request, unit, asked, export)
                 if not answer.is_empty:
-                    path.write_bytes(self._decoded(answer))
+                    with self._to_correct(self._at("records")):
+                        path.write_bytes(answers.decoded(answer.document, records))
             else:
                 answer = self._ask(self._origin.request, unit, asked, export, to_file=path, is_json=False)
             is_doubtful = attempt == 1 and self._has_parts and self._is_anothers_file(answer, path, unit)
@@ -624,12 +615,6 @@ class _Scan:
                 return False
             file.seek(0)
             return self._is_anothers(hashlib.file_digest(file, "blake2b").digest(), unit)
-
-    def _decoded(self, answer: Answer) -> bytes:
-        try:
-            return answers.decoded(answer.document, self._origin.records)
-        except RecordsError as error:
-            raise SourceError(f"{self._request.name}: {error}; correct {self._at('records')}") from error
 
     def _is_whole(self, answer: Answer, path: Path) -> bool:
         if answer.is_empty:
@@ -671,11 +656,9 @@ class _Scan:
                 raise SourceError(
                     f"{self._request.name}: the file holds no JSON ({error}); correct {self._place}"
                 ) from error
-            try:
+            with self._to_correct(self._at("records")):
                 # Of a text inside, ``path`` led to the text; ``inner`` leads to the records.
                 found = answers.locate(document, records)
-            except RecordsError as error:
-                raise SourceError(f"{self._request.name}: {error}; correct {self._at('records')}") from error
             for begin in range(0, len(found), _CHUNK_ROWS):
                 yield self._file_batch(found[begin : begin + _CHUNK_ROWS], [], unit)
             return
@@ -706,11 +689,8 @@ class _Scan:
         records = self._origin.records
         if not records.pick:
             return rows
-        known = {"_parent": dict(unit.parent), "_each": dict(unit.each)}
-        try:
-            found = [answers.picks({**row, **known}, records) for row in rows.iter_rows(named=True)]
-        except RecordsError as error:
-            raise SourceError(f"{self._request.name}: {error}; correct {self._at('records')}") from error
+        with self._to_correct(self._at("records")):
+            found = [answers.picks({**row, **unit.pickable}, records) for row in rows.iter_rows(named=True)]
         return rows.with_columns(
             pl.Series(name, [answers.as_text(row[name]) for row in found], dtype=pl.String) for name in records.pick
         )
@@ -891,6 +871,14 @@ class _Scan:
 
     def _shown(self, position: Position) -> str:
         return ", ".join(f"{name} {self._client.clean(str(value))[:60]!r}" for name, value in position.items())
+
+    @contextmanager
+    def _to_correct(self, place: str) -> Iterator[None]:
+        """Raise a ``RecordsError`` as one that names the stream and the place in the YAML where it is mended."""
+        try:
+            yield
+        except RecordsError as error:
+            raise SourceError(f"{self._request.name}: {error}; correct {place}") from error
 
     def _at(self, key: str) -> str:
         return f"streams.{self._request.stream}.from.{key} in {self._request.source.path}"

@@ -69,6 +69,11 @@ class Unit:
             **{f"parent.{name}": value for name, value in self.parent.items() if not isinstance(value, list)},
         }
 
+    @property
+    def pickable(self) -> dict[str, Any]:
+        """What ``records.pick`` knows beside a record."""
+        return {"_parent": dict(self.parent), "_each": dict(self.each)}
+
     def halves(self) -> tuple[Unit, Unit] | None:
         """The unit as two; None where its slice is too short for that."""
         start, end = self.window.start, self.window.end
