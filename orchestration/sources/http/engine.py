@@ -91,7 +91,7 @@ def read_stream(request: ReadRequest) -> Delivery:
         cursor_field=request.config.cursor.field if request.config.cursor else None,
         free=free,
     )
-    delivery.batches = _Scan(request, client, task, delivery, folder).batches()
+    delivery.batches = _Scan(request, client, task, folder).batches(delivery)
     return delivery
 
 
@@ -137,15 +137,21 @@ class _StopError(Exception):
 
 
 class _Scan:
-    """Reads the units of a task."""
+    """Reads the units of a task as ``origin`` declares them, which is the stream's own where none is given."""
 
-    def __init__(self, request: ReadRequest, client: Client, task: Task, delivery: Delivery, folder: Path) -> None:
+    def __init__(
+        self,
+        request: ReadRequest,
+        client: Client,
+        task: Task,
+        folder: Path,
+        origin: HttpOrigin | None = None,
+    ) -> None:
         self._request = request
         self._client = client
         self._task = task
-        self._delivery = delivery
         self._folder = folder
-        self._origin: HttpOrigin = request.config.origin
+        self._origin: HttpOrigin = origin or request.config.origin
         self._largest: Point | None = windows.kept(task.resume.get("largest")) if task.resume else None
         self._left: dict[str, Unit] = {unit.key: unit for unit in task.units}
         self._total = task.total
@@ -159,8 +165,8 @@ class _Scan:
         self._lock = threading.Lock()
         self._scans_keys = request.config.deletes.strategy == "key_scan" and task.kind != "backfill"
 
-    def batches(self) -> Iterator[Batch]:
-        """All rows, then what vanished; what is known only now is put into the delivery."""
+    def batches(self, delivery: Delivery) -> Iterator[Batch]:
+        """All rows, then what vanished; what is known only in the end is put into ``delivery``."""
         present: list[pl.DataFrame] = []
         whole = self._scans_keys and self._origin.keys is None
         figures = self._request.figures
@@ -185,7 +191,7 @@ class _Scan:
         if self._rows == 0:
             # What reads the landing finds the columns that the YAML names, though nothing came yet.
             yield Batch(pl.DataFrame(schema=dict.fromkeys(self._request.config.declared_columns(), pl.String)))
-        self._conclude()
+        self._conclude(delivery)
 
     def _units(self) -> Iterator[Batch]:
         workers = min(self._request.source.connection.budget.concurrency, len(self._task.units))
@@ -689,8 +695,9 @@ class _Scan:
         records = self._origin.records
         if not records.pick:
             return rows
+        known = unit.pickable
         with self._to_correct(self._at("records")):
-            found = [answers.picks({**row, **unit.pickable}, records) for row in rows.iter_rows(named=True)]
+            found = [answers.picks({**row, **known}, records) for row in rows.iter_rows(named=True)]
         return rows.with_columns(
             pl.Series(name, [answers.as_text(row[name]) for row in found], dtype=pl.String) for name in records.pick
         )
@@ -814,9 +821,9 @@ class _Scan:
         origin = self._origin.model_copy(
             update={"request": keys.request, "records": keys.records, "paging": keys.paging, "export": None}
         )
-        scan = _Scan(self._request, self._client, self._task, self._delivery, self._folder)
-        scan._origin, scan._positions = origin, {}
         units = windows.everything(self._request, self._task.window.end)
+        task = replace(self._task, units=tuple(units), total=len(units), resume={})
+        scan = _Scan(self._request, self._client, task, self._folder, origin)
         return [self._keys_of(page.rows) for unit in units for page in scan._pages(unit, deque())]
 
     def _vanished(self, present: Sequence[pl.DataFrame]) -> Iterator[Batch]:
@@ -827,9 +834,9 @@ class _Scan:
         if gone.height:
             yield Batch(gone, is_final=True)
 
-    def _conclude(self) -> None:
+    def _conclude(self, delivery: Delivery) -> None:
         """Fill in what the delivery says in the end."""
-        delivery, task, previous = self._delivery, self._task, self._request.previous
+        task, previous = self._task, self._request.previous
         delivery.state = {"begin": task.begin.isoformat()}
         delivery.must_commit = bool(task.resume or self._stopped)
         if self._stopped:
