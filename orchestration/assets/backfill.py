@@ -16,8 +16,7 @@ import dagster as dg
 
 from orchestration.assets.clean import WRITER_POOL
 from orchestration.assets.keys import BACKFILL_GROUP, OWNERS, backfill_key
-from orchestration.assets.landing import load_metadata
-from orchestration.assets.load import MAX_RETRIES, TryAgainError, load_stream
+from orchestration.assets.landing import load_in_run, load_metadata
 from orchestration.automation.alerts import NIGHTLY, PID_TAG
 from orchestration.contracts import CONTRACTS
 from orchestration.errors import CannotRunError
@@ -99,18 +98,7 @@ def _stream_asset(
     def _load(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         days = context.partition_time_window
         window = day_window(days.start.date(), days.end.date() - timedelta(days=1), settings.business_timezone)
-        try:
-            record = load_stream(
-                source,
-                stream,
-                settings=settings,
-                run_id=context.run_id,
-                now=clock(),
-                attempt=context.retry_number,
-                window=window,
-            )
-        except TryAgainError as error:
-            raise dg.RetryRequested(max_retries=MAX_RETRIES, seconds_to_wait=error.seconds) from error
+        record = load_in_run(context, source, stream, settings=settings, now=clock(), window=window)
         if record.status == "failed":
             raise dg.Failure(record.error, allow_retries=False)
         changed = {}

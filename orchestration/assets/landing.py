@@ -73,19 +73,7 @@ def _stream_asset(
     def _extract(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         figures = Figures()
         watch(f"{source.source}.{stream}", figures)
-        try:
-            record = load_stream(
-                source,
-                stream,
-                settings=settings,
-                run_id=context.run_id,
-                now=clock(),
-                attempt=context.retry_number,
-                figures=figures,
-            )
-        except TryAgainError as error:
-            context.log.warning("%s; trying again in %g s", error, error.seconds)
-            raise dg.RetryRequested(max_retries=MAX_RETRIES, seconds_to_wait=error.seconds) from error
+        record = load_in_run(context, source, stream, settings=settings, now=clock(), figures=figures)
         if record.status == "failed":
             context.log.error("%s", record.error)
         return dg.MaterializeResult(metadata=load_metadata(record))
@@ -110,6 +98,37 @@ def _broken_asset(path: Path, error: str, settings: Settings, clock: Callable[[]
         return dg.MaterializeResult(metadata=load_metadata(record))
 
     return _report
+
+
+def load_in_run(
+    context: dg.AssetExecutionContext,
+    source: SourceConfig,
+    stream: str,
+    *,
+    settings: Settings,
+    now: datetime,
+    window: tuple[str, str] | None = None,
+    figures: Figures | None = None,
+) -> LoadRecord:
+    """``load_stream`` on behalf of a run.
+
+    Raises:
+        dagster.RetryRequested: the fault may pass, and there are attempts left.
+    """
+    try:
+        return load_stream(
+            source,
+            stream,
+            settings=settings,
+            run_id=context.run_id,
+            now=now,
+            attempt=context.retry_number,
+            window=window,
+            figures=figures,
+        )
+    except TryAgainError as error:
+        context.log.warning("%s; trying again in %g s", error, error.seconds)
+        raise dg.RetryRequested(max_retries=MAX_RETRIES, seconds_to_wait=error.seconds) from error
 
 
 def broken_source_name(path: Path) -> str:
