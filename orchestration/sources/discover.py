@@ -33,36 +33,9 @@ from orchestration.sources.errors import SourceError
 from orchestration.sources.presets import preset, preset_names
 from orchestration.sources.propose import Found, Proposal, guessed_types, propose
 from orchestration.sources.schema import MODELINE
-from orchestration.sources.sql import SqlConnection, SqlOrigin
+from orchestration.sources.sql import SqlConnection, SqlOrigin, dialect
 from orchestration.sources.trial import trials
 
-_CATALOGUES = {
-    "postgresql": """
-        SELECT n.nspname || '.' || c.relname AS "table", a.attname::text AS "column",
-            format_type(a.atttypid, NULL) AS "type", coalesce(a.attnum = ANY(i.indkey), false)::text AS "is_key",
-            lpad(a.attnum::text, 5, '0') AS "position"
-        FROM pg_attribute a
-        JOIN pg_class c ON c.oid = a.attrelid
-        JOIN pg_namespace n ON n.oid = c.relnamespace
-        LEFT JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary
-        WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT c.relispartition AND a.attnum > 0 AND NOT a.attisdropped
-            AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'
-            AND has_table_privilege(c.oid, 'SELECT')
-    """,
-    "mysql": """
-        SELECT table_name AS `table`, column_name AS `column`, data_type AS `type`,
-            CASE WHEN column_key = 'PRI' THEN 'true' ELSE 'false' END AS `is_key`,
-            lpad(ordinal_position, 5, '0') AS `position`
-        FROM information_schema.columns WHERE table_schema = DATABASE()
-    """,
-    "sqlite": """
-        SELECT m.name AS "table", p.name AS "column", lower(p.type) AS "type",
-            CASE WHEN p.pk > 0 THEN 'true' ELSE 'false' END AS "is_key", printf('%05d', p.cid) AS "position"
-        FROM sqlite_master m, pragma_table_info(m.name) p
-        WHERE m.type IN ('table', 'view') AND m.name NOT LIKE 'sqlite_%'
-    """,
-}
-"""Database to the query for its tables and their columns."""
 _PLACEHOLDER: Mapping[str, Any] = {"account": {"fields": {"name": {"value": "-"}}, "primary_key": "content"}}
 """Mapping of a stream that has none yet, so that it can be read."""
 _OPEN = {"to", "tables", "fields", "primary_key"}
@@ -78,8 +51,7 @@ def tables_of(connection: SqlConnection, *, settings: Settings, now: datetime) -
     source = SourceConfig.model_construct(
         source="discover", type="sql", timezone="UTC", connection=connection, surveys={}, path=Path.cwd() / "discover"
     )
-    scheme = source.reveal(connection.dsn, settings.home).partition("://")[0].lower()
-    query = _CATALOGUES[{"postgres": "postgresql", "mariadb": "mysql"}.get(scheme, scheme)]
+    query = dialect("discover", source.reveal(connection.dsn, settings.home)).CATALOGUE
     stream = StreamConfig.model_validate(
         {"from": SqlOrigin(query=query), "tables": {"account": TableMapping()}, "primary_key": "content"}
     )

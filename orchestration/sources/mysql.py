@@ -37,6 +37,13 @@ from orchestration.sources.sql import (
 )
 
 PAGES = True
+CATALOGUE = """
+    SELECT table_name AS `table`, column_name AS `column`, data_type AS `type`,
+        CASE WHEN column_key = 'PRI' THEN 'true' ELSE 'false' END AS `is_key`,
+        lpad(ordinal_position, 5, '0') AS `position`
+    FROM information_schema.columns WHERE table_schema = DATABASE()
+"""
+"""Asks for the tables that may be read, with their columns."""
 _CHUNK = 16 << 20
 _READ = 1 << 18
 _BINARY_CHARSET = 63

@@ -30,6 +30,19 @@ from orchestration.sources.sql import (
 )
 
 PAGES = True
+CATALOGUE = """
+    SELECT n.nspname || '.' || c.relname AS "table", a.attname::text AS "column",
+        format_type(a.atttypid, NULL) AS "type", coalesce(a.attnum = ANY(i.indkey), false)::text AS "is_key",
+        lpad(a.attnum::text, 5, '0') AS "position"
+    FROM pg_attribute a
+    JOIN pg_class c ON c.oid = a.attrelid
+    JOIN pg_namespace n ON n.oid = c.relnamespace
+    LEFT JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary
+    WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT c.relispartition AND a.attnum > 0 AND NOT a.attisdropped
+        AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'
+        AND has_table_privilege(c.oid, 'SELECT')
+"""
+"""Asks for the tables that may be read, with their columns."""
 _CHUNK = 16 << 20
 _TIMES = {"timestamp with time zone", "timestamp without time zone", "date"}
 _WHOLE_NUMBERS = {"smallint", "integer", "bigint"}

@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from types import ModuleType
 from typing import Any, ClassVar, Protocol, cast
 from urllib.parse import parse_qs, urlsplit
 
@@ -40,7 +41,7 @@ DIALECTS: Mapping[str, str] = {
     "mariadb": "orchestration.sources.mysql",
     "sqlite": "orchestration.sources.sqlite",
 }
-"""Scheme of a DSN to the module whose ``Database`` asks it."""
+"""Scheme of a DSN to the module that asks such a database: its ``connect`` and ``CATALOGUE``."""
 INSIDE = "_inside"
 _RETRIES = 3
 """Times that a lost connection is opened anew without a row in between."""
@@ -72,7 +73,7 @@ class SqlConnection(StrictModel):
                     "a password in the file would be read by everybody who can read it; write dsn: {env: NAME}, or the "
                     "dsn without the password and password: {env: NAME}"
                 )
-            _dialect(value)
+            _module_of(value)
         return value
 
 
@@ -222,7 +223,7 @@ def read(request: ReadRequest) -> Delivery:
     """
     connection: SqlConnection = request.source.connection
     dsn = request.source.reveal(connection.dsn, request.settings.home)
-    module = importlib.import_module(_dialect(dsn))
+    module = dialect(request.name, dsn)
     if request.config.origin.page_rows and not hasattr(module, "PAGES"):
         raise SourceError(
             f"{request.name}: page_rows is for databases that are read over a network; take it out of "
@@ -369,6 +370,18 @@ def _keyset(request: ReadRequest, types: Mapping[str, str], window: Window, deli
     return Keyset(window, delivery.cursor_to, columns, config.origin.page_rows)
 
 
+def dialect(name: str, dsn: str) -> ModuleType:
+    """The module that asks the database of ``dsn``; ``name`` is named in messages.
+
+    Raises:
+        SourceError: the database is none that is known.
+    """
+    try:
+        return importlib.import_module(_module_of(dsn))
+    except ValueError as error:
+        raise SourceError(f"{name}: connection.dsn {error}") from error
+
+
 def unknown_table(request: ReadRequest, known: Sequence[str]) -> SourceError:
     """The error for a table that does not exist, with the nearest that does."""
     table = str(request.config.origin.table)
@@ -404,7 +417,7 @@ def mend_cursor(request: ReadRequest, config: StreamConfig, kind: str) -> Source
     )
 
 
-def _dialect(dsn: str) -> str:
+def _module_of(dsn: str) -> str:
     scheme = dsn.partition("://")[0].lower()
     if scheme not in DIALECTS:
         # The text itself may hold a secret and is not shown.

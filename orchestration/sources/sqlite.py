@@ -19,6 +19,13 @@ from orchestration.sources.errors import SourceError
 from orchestration.sources.kinds import ReadRequest
 from orchestration.sources.sql import INSIDE, SqlConnection, Window, mend_cursor, require_time, unknown_table
 
+CATALOGUE = """
+    SELECT m.name AS "table", p.name AS "column", lower(p.type) AS "type",
+        CASE WHEN p.pk > 0 THEN 'true' ELSE 'false' END AS "is_key", printf('%05d', p.cid) AS "position"
+    FROM sqlite_master m, pragma_table_info(m.name) p
+    WHERE m.type IN ('table', 'view') AND m.name NOT LIKE 'sqlite_%'
+"""
+"""Asks for the tables that may be read, with their columns."""
 _ROWS = 50_000
 
 

@@ -156,6 +156,13 @@ def test_faults_are_named(crm, tmp_path):
         crm.night("sqlite:///no.db")
 
 
+def test_an_unknown_database_in_a_secret_dsn_is_refused_and_never_shown(crm, monkeypatch):
+    monkeypatch.setenv("CRM_DSN", "oracle://me:s3cret@host/db")
+    with pytest.raises(SourceError, match=r"crm.contacts: connection.dsn is no DSN of a known database") as error:
+        crm.night({"env": "CRM_DSN"})
+    assert "s3cret" not in str(error.value)
+
+
 def test_a_retyped_column_fails(crm):
     crm.run(TABLE)
     crm.night()
