@@ -124,25 +124,19 @@ def extract(
     with landing.begin(
         source=source.source, stream=stream, run_id=run_id, now=now, config_hash=config.config_hash
     ) as writer:
-        history = landing.manifests(source.source, stream)
-        # A clock that was set back must not make what is landed now older than what was landed before.
-        earliest = max((load.extracted_at for load in history), default=datetime.min) + timedelta(microseconds=1)
-
-        def clock() -> datetime:
-            return max(as_utc(now) + timedelta(seconds=time.monotonic() - begin), earliest)
-
-        request = ReadRequest(
-            source=source,
-            stream=stream,
-            config=config,
-            settings=settings,
-            now=as_utc(now),
-            landing=landing,
-            history=history,
+        request = replace(
+            ReadRequest.next_load(source, stream, landing, settings=settings, now=now),
             window=window,
             screen=screen or (lambda rows: rows),
             figures=Figures() if figures is None else figures,
         )
+        # A clock that was set back must not make what is landed now older than what was landed before.
+        landed_at = max((load.extracted_at for load in request.history), default=datetime.min)
+        earliest = landed_at + timedelta(microseconds=1)
+
+        def clock() -> datetime:
+            return max(as_utc(now) + timedelta(seconds=time.monotonic() - begin), earliest)
+
         try:
             delivery = _reader(source, config)(request)
         except ConfigError as error:

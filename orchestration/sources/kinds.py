@@ -16,7 +16,7 @@ import polars as pl
 from pydantic import BaseModel
 
 from orchestration.sources.errors import ConfigError, suggest
-from orchestration.sources.landing import FileStamp, Kind, Landing, Manifest
+from orchestration.sources.landing import FileStamp, Kind, Landing, Manifest, as_utc
 
 if TYPE_CHECKING:
     from orchestration.settings import Settings
@@ -102,6 +102,21 @@ class ReadRequest:
     screen: Callable[[pl.DataFrame], pl.DataFrame] = lambda rows: rows
     figures: Figures = field(default_factory=Figures)
     is_trial: bool = False
+
+    @classmethod
+    def next_load(
+        cls, source: SourceConfig, stream: str, landing: Landing, *, settings: Settings, now: datetime
+    ) -> ReadRequest:
+        """What the next load of a stream is given, by what is landed."""
+        return cls(
+            source=source,
+            stream=stream,
+            config=source.streams[stream],
+            settings=settings,
+            now=as_utc(now),
+            landing=landing,
+            history=landing.manifests(source.source, stream),
+        )
 
     @property
     def name(self) -> str:

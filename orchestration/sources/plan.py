@@ -13,7 +13,7 @@ from orchestration.sources import declared
 from orchestration.sources.config import CursorConfig, SourceConfig, parents
 from orchestration.sources.errors import ConfigError, SourceError
 from orchestration.sources.kinds import Plan, ReadRequest, source_kind
-from orchestration.sources.landing import Landing, as_utc
+from orchestration.sources.landing import Landing
 
 
 def plan(source: SourceConfig, stream: str, *, settings: Settings, now: datetime) -> Plan:
@@ -22,18 +22,9 @@ def plan(source: SourceConfig, stream: str, *, settings: Settings, now: datetime
     Raises:
         SourceError: it cannot be told; says why.
     """
-    config = source.streams[stream]
     landing = Landing(settings.landing_dir)
-    request = ReadRequest(
-        source=source,
-        stream=stream,
-        config=config,
-        settings=settings,
-        now=as_utc(now),
-        landing=landing,
-        history=landing.manifests(source.source, stream),
-    )
-    if isinstance(config.origin, declared.DeclaredOrigin):
+    request = ReadRequest.next_load(source, stream, landing, settings=settings, now=now)
+    if isinstance(request.config.origin, declared.DeclaredOrigin):
         return Plan(window="what the YAML declares")
     kind = source_kind(source.type)
     if waits := [name for name in parents(source, stream) if not landing.manifests(source.source, name)]:
