@@ -773,6 +773,58 @@ paging: {kind: token, header: Next, param: token}
     assert len(unseen.ids()) == 40
 
 
+def files_of(people: list[dict[str, Any]]) -> Api:
+    """A source of CSV files, ten people each, whose header ``Next`` holds the position behind a file."""
+
+    def api(call: Call) -> Any:
+        begin = int(call.params.get("token", "0"))
+        rows = people[begin : begin + 10]
+        body = "".join(",".join(map(str, row.values())) + "\n" for row in rows)
+        more = begin + 10 < len(people)
+        return Reply(f"{','.join(people[0])}\n{body}".encode(), headers={"Next": str(begin + 10)} if more else {})
+
+    return api
+
+
+def test_files_go_on_where_the_last_load_ended(unseen: Unseen) -> None:
+    people = records(25)
+    unseen.api = files_of(people)
+    text = source(
+        """
+request: {path: /rows}
+records: {format: csv}
+paging: {kind: token, header: Next, param: token, resume: true}
+"""
+    )
+    assert unseen.load(text).rows_landed == 25
+    people += [{"id": n, "email": f"n{n}@example.org"} for n in range(26, 46)]
+    unseen.calls.clear()
+    unseen.night(text)
+    assert [call.params.get("token") for call in unseen.calls] == ["20", "30", "40"]
+    assert len(unseen.ids()) == 45
+
+
+def test_files_newest_first_end_with_the_first_that_is_older_than_the_window(unseen: Unseen) -> None:
+    people = [
+        {"id": n, "email": f"n{n}@example.org", "at": (BEGIN - timedelta(days=n + 1)).isoformat()} for n in range(60)
+    ]
+    unseen.api = files_of(people)
+    text = source(
+        """
+request: {path: /rows}
+records: {format: csv}
+paging: {kind: token, header: Next, param: token, newest_first: true}
+""",
+        more="primary_key: [id]\nfields: {email: email}\ncursor: {field: at}",
+    )
+    assert unseen.load(text).rows_landed == 60
+    people.insert(0, {"id": 60, "email": "n60@example.org", "at": BEGIN.isoformat()})
+    unseen.calls.clear()
+    assert unseen.night(text).kind == "incremental"
+    assert [call.params.get("token") for call in unseen.calls] == [None, "10"]
+    assert len(unseen.ids()) == 61
+
+
 @pytest.mark.parametrize("form", ["csv", "json"])
 def test_a_file_inside_of_a_text_of_json(unseen: Unseen, form: str) -> None:
     people = records(12)

@@ -14,7 +14,7 @@ import threading
 import zipfile
 import zlib
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -116,11 +116,10 @@ def plan_stream(request: ReadRequest) -> Plan:
 
 @dataclass
 class _Page:
-    """One page: its rows as landed, how many, and the position behind it."""
+    """One page: its rows as landed, the position behind it, and how many records the source counts in all."""
 
     rows: pl.DataFrame
     following: Position | None
-    rejects: pl.DataFrame | None = None
     total: int | None = None
 
 
@@ -202,8 +201,7 @@ class _Scan:
         while todo:
             unit = todo.popleft()
             try:
-                for page in self._pages(unit, todo):
-                    yield Batch(page.rows, page.rejects)
+                yield from self._read(unit, todo)
             except BudgetUsedUpError as error:
                 self._stopped = str(error)
                 return
@@ -231,8 +229,8 @@ class _Scan:
                         unit = todo.popleft()
                     except IndexError:
                         break
-                    for page in self._pages(unit, todo):
-                        put(Batch(page.rows, page.rejects))
+                    for batch in self._read(unit, todo):
+                        put(batch)
                     self._finished(unit)
                 put(None)
             except _StopError:
@@ -271,28 +269,27 @@ class _Scan:
                 self._positions.pop(unit.key, None)
             self._request.figures.parts_done += 1
 
-    def _pages(self, unit: Unit, todo: deque[Unit]) -> Iterator[_Page]:
-        """The pages of one unit; a unit with too many records is put back as two."""
+    def _read(self, unit: Unit, todo: deque[Unit]) -> Iterator[Batch]:
+        """The rows of one unit; a unit with too many records is put back as two."""
         try:
             with self._to_correct(self._place):
                 export = self._exported(self._origin.export, unit) if self._origin.export else {}
-                if self._origin.records.is_file:
-                    yield from self._file_pages(unit, export)
-                elif isinstance(self._origin.paging, NumberPaging):
+                if isinstance(self._origin.paging, NumberPaging):
                     yield from self._reconciled(unit, export, todo)
                 else:
                     yield from self._sequence(unit, export)
         except SkippedError:
             return
 
-    def _sequence(self, unit: Unit, export: Mapping[str, Any]) -> Iterator[_Page]:
+    def _sequence(self, unit: Unit, export: Mapping[str, Any]) -> Iterator[Batch]:
+        """Pages or files, one behind the other, from where the last load ended."""
         steps = pager(self._origin.paging)
         memory = _Memory()
         position: Position | None = self._positions.get(unit.key) or self._begin(steps)
         is_of_another_day = position != steps.first()
         while position is not None:
             try:
-                page = self._page(unit, steps, position, export, memory)
+                batches, following = self._at_position(unit, steps, position, export, memory)
             except SourceError:
                 if not is_of_another_day:
                     raise
@@ -300,13 +297,23 @@ class _Scan:
                 position, memory, is_of_another_day = steps.first(), _Memory(), False
                 continue
             is_of_another_day = False
-            yield page
-            if self._is_older(unit, page):
-                return
-            if page.following is not None or windows.resumes(self._origin):
+            for batch in batches:
+                yield batch
+                if self._is_older(unit, batch.rows):
+                    return
+            if following is not None or windows.resumes(self._origin):
                 with self._lock:
-                    self._positions[unit.key] = page.following or position
-            position = page.following
+                    self._positions[unit.key] = following or position
+            position = following
+
+    def _at_position(
+        self, unit: Unit, steps: Pager, position: Position, export: Mapping[str, Any], memory: _Memory
+    ) -> tuple[Iterable[Batch], Position | None]:
+        """The page or file at a position, already known to be whole, and the position behind it."""
+        if self._origin.records.is_file:
+            return self._file(unit, steps, position, export, memory)
+        page = self._page(unit, steps, position, export, memory)
+        return [Batch(page.rows)], page.following
 
     def _begin(self, steps: Pager) -> Position:
         """The first position, or where the last load ended for a source that remembers."""
@@ -320,16 +327,16 @@ class _Scan:
             return dict(previous.state["position"])
         return steps.first()
 
-    def _is_older(self, unit: Unit, page: _Page) -> bool:
-        """Whether everything of a page is older than the window, where the newest comes first."""
+    def _is_older(self, unit: Unit, rows: pl.DataFrame) -> bool:
+        """Whether all rows are older than the window, where the newest come first."""
         paging, cursor = self._origin.paging, self._request.config.cursor
         start = unit.window.start
-        if not getattr(paging, "newest_first", False) or cursor is None or start is None or page.rows.is_empty():
+        if not getattr(paging, "newest_first", False) or cursor is None or start is None or rows.is_empty():
             return False
-        largest = self._largest_of(page.rows)
+        largest = self._largest_of(rows)
         return largest is not None and type(largest) is type(start) and largest < start  # type: ignore[operator]
 
-    def _reconciled(self, unit: Unit, export: Mapping[str, Any], todo: deque[Unit]) -> Iterator[_Page]:
+    def _reconciled(self, unit: Unit, export: Mapping[str, Any], todo: deque[Unit]) -> Iterator[Batch]:
         """Numbered pages, read until nothing can have moved between them."""
         paging = self._origin.paging
         assert isinstance(paging, NumberPaging)
@@ -353,7 +360,7 @@ class _Scan:
                     todo.extendleft(reversed(halves))
                     return
                 seen |= self._identities(page.rows, paging.reconcile == "total")
-                yield page
+                yield Batch(page.rows)
                 position = page.following
             if paging.reconcile == "total":
                 if totals[0] is None:
@@ -553,40 +560,26 @@ class _Scan:
             values[name] = value
         return values
 
-    def _file_pages(self, unit: Unit, export: Mapping[str, Any]) -> Iterator[_Page]:
-        """Answers that are files: written to disk and read from there in batches."""
-        records = self._origin.records
-        steps = pager(self._origin.paging)
-        position: Position | None = self._positions.get(unit.key) or steps.first()
-        memory = _Memory()
-        is_of_another_day = position != steps.first()
-        while position is not None:
-            try:
-                answer, path = self._downloaded(unit, steps.asked(position), export)
-            except SourceError:
-                if not is_of_another_day:
-                    raise
-                # As a token of pages, one of files may not live until the next day.
-                position, memory, is_of_another_day = steps.first(), _Memory(), False
-                continue
-            is_of_another_day = False
-            following = self._client.without_credentials(steps.following(position, answer, []))
-            memory.positions.add(repr(position))
-            if following is not None and repr(following) in memory.positions:
-                raise SourceError(
-                    f"{self._request.name}: the file leads back to one that was read before "
-                    f"({self._shown(following)}); look at {self._at('paging')}"
-                )
-            if not answer.is_empty:
-                for file in self._unzipped(path) if records.unzip else [path]:
-                    for batch in self._file_batches(file, unit):
-                        yield _Page(batch.rows, None, batch.rejects)
-                    file.unlink(missing_ok=True)
-            path.unlink(missing_ok=True)
-            if following is not None:
-                with self._lock:
-                    self._positions[unit.key] = following
-            position = following
+    def _file(
+        self, unit: Unit, steps: Pager, position: Position, export: Mapping[str, Any], memory: _Memory
+    ) -> tuple[Iterator[Batch], Position | None]:
+        """An answer that is a file: on disk when this returns, read from there as its batches are."""
+        answer, path = self._downloaded(unit, steps.asked(position), export)
+        following = self._client.without_credentials(steps.following(position, answer, []))
+        memory.positions.add(repr(position))
+        if following is not None and repr(following) in memory.positions:
+            raise SourceError(
+                f"{self._request.name}: the file leads back to one that was read before "
+                f"({self._shown(following)}); look at {self._at('paging')}"
+            )
+        return self._batches_of(answer, path, unit), following
+
+    def _batches_of(self, answer: Answer, path: Path, unit: Unit) -> Iterator[Batch]:
+        if not answer.is_empty:
+            for file in self._unzipped(path) if self._origin.records.unzip else [path]:
+                yield from self._file_batches(file, unit)
+                file.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
 
     def _downloaded(self, unit: Unit, asked: Asked, export: Mapping[str, Any]) -> tuple[Answer, Path]:
         """One file, asked for until it is whole."""
@@ -824,7 +817,7 @@ class _Scan:
         units = windows.everything(self._request, self._task.window.end)
         task = replace(self._task, units=tuple(units), total=len(units), resume={})
         scan = _Scan(self._request, self._client, task, self._folder, origin)
-        return [self._keys_of(page.rows) for unit in units for page in scan._pages(unit, deque())]
+        return [self._keys_of(batch.rows) for unit in units for batch in scan._read(unit, deque())]
 
     def _vanished(self, present: Sequence[pl.DataFrame]) -> Iterator[Batch]:
         key = key_columns(self._request)
