@@ -325,10 +325,13 @@ def _pages(session: _Session, window: Window, delivery: Delivery) -> Iterator[pl
 
     yield from database().rest(keyset)
     after: tuple[str, ...] | None = None
-    failures = count = 0
+    failures, is_lost = 0, False
     while keyset.upper is not None or window.bounds is not None:
         count = 0
         try:
+            if is_lost:
+                session.reopen()
+                is_lost = False
             for rows in database().page(keyset, after):
                 yield rows
                 count += rows.height
@@ -346,15 +349,8 @@ def _pages(session: _Session, window: Window, delivery: Delivery) -> Iterator[pl
         except SourceError as error:
             if not error.transient or failures >= _RETRIES:
                 raise
-            while True:
-                time.sleep(request.settings.retry_seconds * 2**failures)
-                failures += 1
-                try:
-                    session.reopen()
-                    break
-                except SourceError as again:
-                    if not again.transient or failures >= _RETRIES:
-                        raise
+            time.sleep(request.settings.retry_seconds * 2**failures)
+            failures, is_lost = failures + 1, True
 
 
 def _keyset(request: ReadRequest, types: Mapping[str, str], window: Window, delivery: Delivery) -> Keyset:
