@@ -5,11 +5,15 @@ Belongs here: the formula, in one place for every layer. Does not belong here: w
 
 from __future__ import annotations
 
+import hashlib
 import hmac
+from collections.abc import Callable
 
 import polars as pl
 
 _SEPARATOR = "\x1f"
+_BLOCK = 64
+"""Bytes that SHA-256 takes at a time."""
 
 
 def pseudonym(namespace: str, value: str, key: bytes) -> str:
@@ -23,8 +27,23 @@ def pseudonym(namespace: str, value: str, key: bytes) -> str:
     return hmac.digest(key, f"{namespace}{_SEPARATOR}{value}".encode(), "sha256").hex()
 
 
+def keyed_digest(key: bytes) -> Callable[[bytes], bytes]:
+    """HMAC-SHA-256 (RFC 2104) with one key for many messages: the key is worked in once, which halves the cost."""
+    block = (hashlib.sha256(key).digest() if len(key) > _BLOCK else key).ljust(_BLOCK, b"\0")
+    inner, outer = (hashlib.sha256(bytes(byte ^ pad for byte in block)) for pad in (0x36, 0x5C))
+
+    def digest(message: bytes) -> bytes:
+        inside, outside = inner.copy(), outer.copy()
+        inside.update(message)
+        outside.update(inside.digest())
+        return outside.digest()
+
+    return digest
+
+
 def pseudonyms(namespace: str, values: pl.Series, key: bytes) -> pl.Series:
     """``pseudonym`` of each text, null where it is null; equal texts are hashed once."""
     texts = values.drop_nulls().unique().to_list()
-    hashes = [pseudonym(namespace, text, key) for text in texts]
+    digest = keyed_digest(key)
+    hashes = [digest(f"{namespace}{_SEPARATOR}{text}".encode()).hex() for text in texts]
     return values.replace_strict(texts, hashes, default=None, return_dtype=pl.String)

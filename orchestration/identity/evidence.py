@@ -32,34 +32,43 @@ VISITOR, LOGIN = "visitor", "login"
 NODE = ("record_table", "source", "source_id")
 INPUTS = (*RECORD_TABLES, "web_event")
 
-_NUMBER: dict[str, pl.DataType] = {"node": pl.UInt32()}
 NODES_SCHEMA: dict[str, pl.DataType] = {
-    **_NUMBER,
+    "node": pl.UInt32(),
     **dict.fromkeys(NODE, pl.String()),
     "first_extracted_at": TIMESTAMP_TYPE,
     "is_deleted": pl.Boolean(),
 }
-PROFILE_SCHEMA: dict[str, pl.DataType] = {**_NUMBER, "name": pl.String(), "birth_date": pl.Date()}
 
 _SEPARATOR = "\x1f"
 _ANY_SOURCE = "*"
 
 
 @dataclass(frozen=True)
+class Values:
+    """Values that records hold, numbered: numbers are several times cheaper to compare than texts.
+
+    Attributes:
+        links: Which record holds which value: ``node`` and ``value``, a pair possibly more than once.
+        texts: The values as they are, each once; the position is the number.
+    """
+
+    links: pl.DataFrame
+    texts: pl.Series
+
+
+@dataclass(frozen=True)
 class Collected:
     """What the clean layer says of people.
 
-    Records are numbered, and so are values (by a category): numbers are several times cheaper to compare than texts.
-
     Attributes:
         nodes: One row a record (``NODES_SCHEMA``), in the order of its key; ``node`` is its position.
-        evidence: One row a value of a rule on a record: ``node``, ``rule``, and ``value`` as it is, as a categorical.
-        profiles: Name and date of birth of customer records (``PROFILE_SCHEMA``).
+        evidence: What records hold, by rule.
+        profiles: ``name`` and ``birth_date`` of customer records.
     """
 
     nodes: pl.DataFrame
-    evidence: pl.DataFrame
-    profiles: pl.DataFrame
+    evidence: dict[str, Values]
+    profiles: dict[str, Values]
 
 
 def collect(tables: Mapping[str, pl.LazyFrame]) -> Collected:
@@ -90,12 +99,24 @@ def collect(tables: Mapping[str, pl.LazyFrame]) -> Collected:
     found += _logins(customer, logins)
     found += _cookies(customer, visitors, logins, seen_together)
     nodes = [rows.select(pl.lit(name).alias("record_table"), *_NODE_COLUMNS) for name, rows in numbered.items()]
-    profiles = customer.select("node", name="full_name", birth_date="birth_date")
     return Collected(
         pl.concat(nodes).select(NODES_SCHEMA.keys()),
-        _distinct(found),
-        profiles.filter(pl.col("name").is_not_null() | pl.col("birth_date").is_not_null()),
+        {rule: numbered_values(pl.concat([rows for its, rows in found if its == rule])) for rule in RULES},
+        {
+            "name": numbered_values(_values(customer, pl.col("full_name"))),
+            "birth_date": numbered_values(_values(customer, pl.col("birth_date").cast(pl.String))),
+        },
     )
+
+
+def numbered_values(rows: pl.DataFrame) -> Values:
+    """Number texts.
+
+    Args:
+        rows: ``node`` and ``value``, a text and never null.
+    """
+    held = rows.group_by(text="value").agg("node").with_row_index("value")
+    return Values(held.select("node", "value").explode("node"), held["text"])
 
 
 _NODE_COLUMNS = ("node", "source", "source_id", "first_extracted_at", "is_deleted")
@@ -156,20 +177,12 @@ def _numbered(frames: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
     """Each frame with the position of its rows among all, ``node``, in the order of table, source and id."""
     numbered, first = {}, 0
     for name in sorted(frames):
-        rows = frames[name].sort("source", "source_id")
+        # Source by source: one column is sorted several times faster than two.
+        by_source = frames[name].sort("source", maintain_order=True).partition_by("source", maintain_order=True)
+        rows = pl.concat([frames[name].clear(), *(part.sort("source_id") for part in by_source)])
         numbered[name] = rows.with_columns(node=pl.int_range(first, first + rows.height, dtype=pl.UInt32))
         first += rows.height
     return numbered
-
-
-def _distinct(found: list[tuple[str, pl.DataFrame]]) -> pl.DataFrame:
-    values = pl.Categorical(pl.Categories.random())
-    parts = []
-    for rule in RULES:
-        rows = pl.concat([rows for its, rows in found if its == rule])
-        rows = rows.with_columns(pl.col("value").cast(values)).unique(maintain_order=False)
-        parts.append(rows.select("node", pl.lit(rule).alias("rule"), "value"))
-    return pl.concat(parts)
 
 
 def _join(*parts: pl.Expr | str) -> pl.Expr:
@@ -177,7 +190,11 @@ def _join(*parts: pl.Expr | str) -> pl.Expr:
 
 
 def _rows(frame: pl.DataFrame, rule: str, value: pl.Expr) -> tuple[str, pl.DataFrame]:
-    return rule, frame.select("node", value.alias("value")).drop_nulls("value")
+    return rule, _values(frame, value)
+
+
+def _values(frame: pl.DataFrame, value: pl.Expr) -> pl.DataFrame:
+    return frame.select("node", value.alias("value")).drop_nulls("value")
 
 
 def _contact_values(rows: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:

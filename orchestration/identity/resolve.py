@@ -11,7 +11,6 @@ that a value is shared, comparing nights.
 from __future__ import annotations
 
 import hashlib
-import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -19,8 +18,27 @@ import numpy as np
 import polars as pl
 
 from orchestration.contracts import DERIVED
-from orchestration.identity.evidence import LOGIN, NODE, RECORD_TABLES, VISITOR, Collected, collect
-from orchestration.identity.sharing import BLOCKED_SCHEMA, LISTED, SharingRules, cluster, judge, listed
+from orchestration.identity.evidence import (
+    LOGIN,
+    NODE,
+    RECORD_TABLES,
+    VISITOR,
+    Collected,
+    Values,
+    collect,
+    numbered_values,
+)
+from orchestration.identity.sharing import (
+    BLOCKED_SCHEMA,
+    LISTED,
+    SharingRules,
+    cluster,
+    judge,
+    listed,
+    packed,
+    unpacked,
+)
+from orchestration.pseudonym import keyed_digest
 
 SURE = ("customer_id", "external_id", "parent")
 JUDGED = ("login", "email", "phone", "cookie")
@@ -65,82 +83,90 @@ def resolve(
     hmac_key: bytes | None = None,
 ) -> Identities:
     """``resolve_identities`` on evidence that is collected already."""
-    nodes, evidence = collected.nodes, collected.evidence
+    nodes, evidence, traits = collected.nodes, dict(collected.evidence), dict(collected.profiles)
     if blocked is None:
         blocked = pl.DataFrame(schema=BLOCKED_SCHEMA)
-    reason = pl.when(listed(evidence, blocked)).then(pl.lit(LISTED)).otherwise(pl.lit(None, dtype=pl.String))
-    evidence = evidence.select("node", "rule", "value", block_reason=reason)
-    traits = _traits(collected, evidence)
-
-    holder = np.arange(nodes.height)
-    settled: list[pl.DataFrame] = []
-    for rule in SURE:
-        ours = evidence.filter(pl.col("rule") == rule)
-        holder = cluster(ours.filter(pl.col("block_reason").is_null()), holder)
-        settled.append(ours)
+    reasons = {rule: _listed(rule, values.texts, blocked) for rule, values in evidence.items()}
+    sure = _together([_free(evidence[rule], reasons[rule]) for rule in SURE])
+    holder = cluster(sure.links, np.arange(nodes.height))
     for rule in JUDGED:
-        ours = evidence.filter(pl.col("rule") == rule)
-        free = ours.filter(pl.col("block_reason").is_null()).drop("block_reason")
-        judgement = judge(free, holder, traits, rules or SharingRules())
-        free = free.join(judgement.blocked, on=["rule", "value"], how="anti")
-        found = ours.join(judgement.blocked.rename({"block_reason": "found"}), on=["rule", "value"], how="left")
-        settled.append(found.select("node", "rule", "value", pl.coalesce("block_reason", "found")))
-        settled.append(judgement.agreed.with_columns(block_reason=pl.lit(None, dtype=pl.String)))
-        traits = traits.join(
-            judgement.blocked.filter(pl.col("rule") == rule).select(trait="rule", text=pl.col("value").cast(pl.String)),
-            on=["trait", "text"],
-            how="anti",
-        )
-        holder = cluster(pl.concat([free, judgement.agreed]), holder)
+        judgement = judge(rule, _free(evidence[rule], reasons[rule]), holder, traits, rules or SharingRules())
+        found = reasons[rule].scatter(judgement.blocked["value"], judgement.blocked["block_reason"])
+        traits[rule] = _free(evidence[rule], found)
+        agreed = numbered_values(judgement.agreed)
+        evidence[rule] = _together([evidence[rule], agreed])
+        reasons[rule] = found.extend_constant(None, len(agreed.texts))
+        holder = cluster(_free(evidence[rule], reasons[rule]).links, holder)
     return Identities(
-        _evidence_table(pl.concat(settled), nodes, hmac_key),
-        _person_table(nodes.with_columns(component=pl.Series(holder))),
+        _evidence_table(evidence, reasons, nodes, hmac_key),
+        _person_table(nodes, pl.Series(holder)),
     )
 
 
-def _traits(collected: Collected, evidence: pl.DataFrame) -> pl.DataFrame:
-    """What holders of a value are compared by: ``node``, ``trait``, ``text``."""
-    profiles = collected.profiles
-    values = evidence.filter(pl.col("rule").is_in(["email", "login"]) & pl.col("block_reason").is_null())
-    return pl.concat(
-        [
-            profiles.select("node", trait=pl.lit("name"), text="name").drop_nulls("text"),
-            profiles.select("node", trait=pl.lit("birth_date"), text=pl.col("birth_date").cast(pl.String)).drop_nulls(
-                "text"
-            ),
-            values.select("node", trait="rule", text=pl.col("value").cast(pl.String)),
-        ]
-    )
+def _listed(rule: str, texts: pl.Series, blocked: pl.DataFrame) -> pl.Series:
+    """The reason for each value, null where there is none."""
+    is_listed = listed(rule, texts, blocked).alias("is_listed")
+    return pl.select(pl.when(is_listed).then(pl.lit(LISTED)).alias("block_reason")).to_series()
 
 
-def _evidence_table(evidence: pl.DataFrame, nodes: pl.DataFrame, hmac_key: bytes | None) -> pl.DataFrame:
-    values = evidence.select("rule", "value").unique()
-    texts = values.select(pl.concat_str("rule", pl.lit(":"), pl.col("value").cast(pl.String))).to_series().to_list()
-    if hmac_key:
-        hashes = [hmac.digest(hmac_key, text.encode(), "sha256").hex() for text in texts]
-    else:
-        hashes = [hashlib.sha256(text.encode()).hexdigest() for text in texts]
-    # The place of a hash takes its place in sorting: the rows come out in the order of the table's key.
-    values = values.with_columns(value_hash=pl.Series(hashes, dtype=pl.String)).sort("rule", "value_hash")
-    values = values.with_row_index("place")
-    rows = evidence.join(values.select("rule", "value", "place"), on=["rule", "value"])
-    rows = rows.filter(~nodes["is_deleted"].gather(rows["node"])).sort("node", "place")
-    held, valued = nodes.select(NODE)[rows["node"]], values.select("value_hash")[rows["place"]]
-    table = pl.concat([rows, held, valued], how="horizontal")
-    contract = DERIVED["identity_evidence"]
-    return table.with_columns(is_blocked=pl.col("block_reason").is_not_null()).select(contract.schema.keys())
+def _free(values: Values, reasons: pl.Series) -> Values:
+    """Values without the links of those that are blocked."""
+    return Values(values.links.filter(reasons.is_null()[values.links["value"]]), values.texts)
 
 
-def _person_table(nodes: pl.DataFrame) -> pl.DataFrame:
-    rank = pl.col("record_table").replace_strict(_AGE_ORDER, np.arange(len(_AGE_ORDER)), return_dtype=pl.Int8)
-    oldest = nodes.select("component", "node", "first_extracted_at", rank=rank)
-    for name in ("first_extracted_at", "rank"):
-        oldest = oldest.filter(pl.col(name) == pl.col(name).min().over("component"))
+def _together(parts: list[Values]) -> Values:
+    """Values of several kinds side by side, numbered on."""
+    links, first = [], 0
+    for values in parts:
+        links.append(values.links.with_columns(pl.col("value") + first))
+        first += len(values.texts)
+    return Values(pl.concat(links), pl.concat([values.texts for values in parts]))
+
+
+def _digests(rule: str, texts: pl.Series, hmac_key: bytes | None) -> pl.Series:
+    digest = keyed_digest(hmac_key) if hmac_key else _digest
+    named = texts.to_frame("text").select(pl.concat_str(pl.lit(f"{rule}:"), "text")).to_series()
+    return pl.Series("digest", [digest(text.encode()) for text in named.to_list()], dtype=pl.Binary)
+
+
+def _digest(text: bytes) -> bytes:
+    return hashlib.sha256(text).digest()
+
+
+def _evidence_table(
+    evidence: Mapping[str, Values], reasons: Mapping[str, pl.Series], nodes: pl.DataFrame, hmac_key: bytes | None
+) -> pl.DataFrame:
+    is_live = ~nodes["is_deleted"]
+    values, links, first = [], [], 0
+    for rule in sorted(evidence):
+        digests = _digests(rule, evidence[rule].texts, hmac_key)
+        # Digests are told apart by their first bytes; should two have the same, whoever writes the table sorts it.
+        order = digests.bin.head(8).bin.reinterpret(dtype=pl.UInt64, endianness="big").arg_sort()
+        places = np.empty(len(order), dtype=np.uint32)
+        places[order.to_numpy()] = np.arange(first, first + len(order), dtype=np.uint32)
+        first += len(order)
+        values.append(
+            pl.DataFrame({"digest": digests[order], "block_reason": reasons[rule][order]}).select(
+                pl.lit(rule).alias("rule"), "block_reason", value_hash=pl.col("digest").bin.encode("hex")
+            )
+        )
+        held = evidence[rule].links.select("node", place=pl.Series(places)[evidence[rule].links["value"]])
+        links.append(held.filter(is_live[held["node"]]).select(packed("node", "place")).to_series())
+    # Records and values are in the order of their keys, and so are the rows.
+    rows = unpacked(pl.concat(links).unique().sort(), "node", "place")
+    table = pl.concat([nodes.select(NODE)[rows["node"]], pl.concat(values)[rows["place"]]], how="horizontal")
+    table = table.with_columns(is_blocked=pl.col("block_reason").is_not_null())
+    return table.select(DERIVED["identity_evidence"].schema.keys())
+
+
+def _person_table(nodes: pl.DataFrame, component: pl.Series) -> pl.DataFrame:
+    rank = pl.col("record_table").replace_strict(_AGE_ORDER, np.arange(len(_AGE_ORDER)), return_dtype=pl.Int64)
+    age = pl.col("first_extracted_at").rank("dense").cast(pl.Int64) * len(_AGE_ORDER) + rank
     # Nodes of one table are numbered in the order of their keys.
-    oldest = oldest.group_by("component").agg(pl.col("node").min())
-    keys = nodes.select(pl.concat_str(*NODE, separator="\x1f"))[oldest["node"]].to_series().to_list()
-    ids = ["p_" + hashlib.sha256(key.encode()).hexdigest()[:32] for key in keys]
-    named = oldest.select("component", person_id=pl.Series(ids, dtype=pl.String))
-    contract = DERIVED["person_record"]
-    live = nodes.filter(~pl.col("is_deleted")).join(named, on="component", maintain_order="left")
-    return live.select(contract.schema.keys())
+    aged = nodes.select("node", age=age).select(packed("age", "node").alias("age"), component=component)
+    oldest = aged.group_by("component").agg(pl.col("age").min()).sort("component")
+    oldest = unpacked(oldest["age"], "age", "node")
+    keys = nodes.select(NODE)[oldest["node"]].select(pl.concat_str(*NODE, separator="\x1f")).to_series().to_list()
+    ids = pl.Series(["p_" + hashlib.sha256(key.encode()).hexdigest()[:32] for key in keys], dtype=pl.String)
+    persons = nodes.with_columns(person_id=ids[component])
+    return persons.filter(~pl.col("is_deleted")).select(DERIVED["person_record"].schema.keys())

@@ -15,12 +15,14 @@ Belongs here: when a value is shared. Does not belong here: collecting values, m
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 from scipy import sparse
 
+from orchestration.identity.evidence import Values
 from orchestration.identity.names import EQUAL, FAR, NEAR, compare_names
 
 LISTED, DEGREE_CAP, CONFLICT = "listed", "degree_cap", "conflict"
@@ -51,127 +53,124 @@ class SharingRules:
     cap: int = 6
 
 
-def components(left: np.ndarray, right: np.ndarray, n_left: int, n_right: int) -> np.ndarray:
-    """Connected components of a graph between two kinds of things.
+def packed(high: str, low: str) -> pl.Expr:
+    """Two columns of 32 bits as one of 64, which is compared and sorted several times faster than the two."""
+    return pl.col(high).cast(pl.UInt64) * 2**32 + pl.col(low).cast(pl.UInt64)
+
+
+def unpacked(numbers: pl.Series, high: str, low: str) -> pl.DataFrame:
+    """The two columns again, as UInt32."""
+    both = numbers.to_numpy()
+    return pl.DataFrame({high: (both >> np.uint64(32)).astype(np.uint32), low: both.astype(np.uint32)})
+
+
+def shared(links: pl.DataFrame, holder: np.ndarray) -> pl.DataFrame:
+    """Values that several holders have: ``holder`` and ``value``, each pair once.
+
+    Most values are held by one record, or by records that surer rules have joined.
 
     Args:
-        left: Position of each edge's left end.
-        right: Position of its right end.
-        n_left: How many left things there are.
-        n_right: How many right things there are.
-
-    Returns:
-        For each left thing the number of its component.
+        links: ``node`` (position) and ``value`` (number).
+        holder: For each node the number of the holder it belongs to so far.
     """
-    size = n_left + n_right
-    ones = np.ones(len(left), dtype=np.int8)
-    graph = sparse.coo_matrix((ones, (left, right + n_left)), shape=(size, size))
-    return sparse.csgraph.connected_components(graph, directed=False)[1][:n_left]
+    held = links.select("value", holder=pl.Series(holder)[links["node"]])
+    pairs = unpacked(held.select(packed("holder", "value")).to_series().unique(), "holder", "value")
+    return pairs.filter(pl.col("value").is_duplicated())
 
 
 def cluster(links: pl.DataFrame, holder: np.ndarray) -> np.ndarray:
-    """Join further what equal values link.
+    """Join further what equal values link: connected components of the graph of holders and values.
 
     Args:
-        links: ``node`` (position) and ``value`` (categorical), of one rule; only what links.
-        holder: For each node the number of the component it belongs to so far.
+        links: ``node`` (position) and ``value`` (number), only what links.
+        holder: For each node the number of the holder it belongs to so far, 0 and up without gaps.
 
     Returns:
-        For each node the number of its component.
+        For each node the number of its component, 0 and up without gaps.
     """
-    # A value that one record holds links nobody; most are such.
-    links = links.filter(pl.col("value").is_duplicated())
-    if links.is_empty():
+    edges = shared(links, holder)
+    if edges.is_empty():
         return holder
-    held, left = np.unique(holder[links["node"].to_numpy()], return_inverse=True)
-    values, right = np.unique(links["value"].to_physical().to_numpy(), return_inverse=True)
-    joined = components(left, right, len(held), len(values))
-    first = int(holder.max()) + 1
-    component = np.arange(first)
-    component[held] = first + joined
-    return component[holder]
+    # Components are numbered as their first member comes, and holders come before values.
+    holders = int(holder.max()) + 1
+    size = holders + int(edges.select(pl.col("value").max()).item()) + 1
+    ends = (edges["holder"].to_numpy(), edges["value"].to_numpy().astype(np.int64) + holders)
+    graph = sparse.coo_matrix((np.ones(edges.height, dtype=np.int8), ends), shape=(size, size))
+    return sparse.csgraph.connected_components(graph, directed=False)[1][holder]
 
 
-def listed(evidence: pl.DataFrame, blocked: pl.DataFrame) -> pl.Series:
-    """For each row of evidence whether its value stands in the list.
+def listed(rule: str, texts: pl.Series, blocked: pl.DataFrame) -> pl.Series:
+    """For each value of a rule whether it stands in the list.
 
     Args:
-        evidence: ``rule`` and ``value``.
+        rule: The rule.
+        texts: Values.
         blocked: ``kind`` (a rule, or ``email_local_part``) and ``value``.
     """
-    kinds = ["email" if kind == LOCAL_PART else kind for kind in blocked["kind"].unique()]
-    bare = pl.col("value").cast(pl.String).str.split(_SEPARATOR).list.last().str.to_lowercase()
-    values = (
-        evidence.select("rule", "value", row=pl.int_range(pl.len()))
-        .filter(pl.col("rule").is_in(kinds))
-        .select("row", "rule", bare=bare)
-        .with_columns(local=pl.when(pl.col("rule") == "email").then(pl.col("bare").str.split("@").list.first()))
-    )
-    entries = blocked.select("kind", entry=pl.col("value").str.strip_chars().str.to_lowercase()).unique()
-    locals_ = entries.filter(pl.col("kind") == LOCAL_PART).select("entry")
-    hits = [
-        values.join(entries, left_on=["rule", "bare"], right_on=["kind", "entry"], how="semi"),
-        values.join(locals_, left_on="local", right_on="entry", how="semi"),
-    ]
-    hit = np.zeros(evidence.height, dtype=bool)
-    hit[pl.concat(hits)["row"].to_numpy()] = True
-    return pl.Series(hit)
+    entries = blocked.select("kind", entry=pl.col("value").str.strip_chars().str.to_lowercase())
+    whole = entries.filter(pl.col("kind") == rule)["entry"]
+    locals_ = entries.filter((pl.col("kind") == LOCAL_PART) & (rule == "email"))["entry"]
+    if whole.is_empty() and locals_.is_empty():
+        return pl.repeat(False, len(texts), eager=True)
+    bare = texts.str.split(_SEPARATOR).list.last().str.to_lowercase()
+    return bare.is_in(whole.implode()) | bare.str.split("@").list.first().is_in(locals_.implode())
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """What became of the values of some rules.
+    """What became of the values of a rule.
 
     Attributes:
-        blocked: ``rule``, ``value``, ``block_reason``; one row a blocked value.
-        agreed: ``node``, ``rule``, ``value``: holders of a value in conflict who agree with each other, under a value
-            of their own.
+        blocked: ``value``, ``block_reason``; one row a blocked value.
+        agreed: ``node``, ``value``: holders of a value in conflict who agree with each other, under a text of their
+            own.
     """
 
     blocked: pl.DataFrame
     agreed: pl.DataFrame
 
 
-def judge(evidence: pl.DataFrame, holder: np.ndarray, traits: pl.DataFrame, rules: SharingRules) -> Judgement:
+def judge(rule: str, held: Values, holder: np.ndarray, traits: Mapping[str, Values], rules: SharingRules) -> Judgement:
     """Find the shared values of one rule.
 
     Args:
-        evidence: ``node``, ``rule``, ``value``; one rule of ``_TRAITS``, listed values left out.
+        rule: One of ``_TRAITS``.
+        held: Its values, listed ones without links.
         holder: For each node what it was joined to so far.
-        traits: ``node``, ``trait`` (name, birth_date, email, login) and ``text``.
+        traits: What holders are compared by: name, birth_date, email, login.
         rules: How strict to be.
     """
-    nothing = Judgement(
-        evidence.clear().select("rule", "value", block_reason=pl.lit(None, dtype=pl.String)),
-        evidence.clear().select("node", "rule", "value"),
-    )
-    if evidence.is_empty():
-        return nothing
-    rule = evidence.item(0, "rule")
-    held = evidence.with_columns(holder=pl.Series(holder)[evidence["node"]])
-    several = held.group_by("value").agg(n=pl.col("holder").n_unique()).filter(pl.col("n") > 1)
-    held = held.join(several, on="value", how="semi")
-    known = traits.filter(pl.col("trait").is_in(_TRAITS[rule]))
-    known = known.select("trait", "text", holder=pl.Series(holder)[known["node"]])
-    seen = known.join(held, on="holder", how="semi").unique()
+    pairs = shared(held.links, holder)
+    seen = _seen({trait: traits[trait] for trait in _TRAITS[rule]}, holder, pairs["holder"].to_numpy())
     profiles = seen.group_by("holder").agg(
         profile=pl.concat_str("trait", "text", separator="=").sort().str.join(_SEPARATOR),
         is_personal=pl.col("trait").is_in(["name", "birth_date"]).any(),
     )
-    signed = held.select("value", "holder").unique().join(profiles, on="holder")
+    signed = pairs.join(profiles, on="holder")
     counts = signed.group_by("value").agg(n=pl.col("profile").n_unique())
     capped = counts.filter(pl.col("n") > rules.cap).select("value", block_reason=pl.lit(DEGREE_CAP))
     compared = signed.join(counts.filter(pl.col("n").is_between(2, rules.cap)), on="value", how="semi")
     conflicts = capped.clear()
-    agreed = nothing.agreed
+    agreed = pl.DataFrame(schema={"node": pl.UInt32(), "value": pl.String()})
     if rules.conflicts and not compared.is_empty():
         texts = seen.join(profiles, on="holder").select("profile", "trait", "text").unique()
-        pairs = _compare(rule, compared.select("value", "profile").unique(), texts)
-        conflicts = pairs.filter("contradict").select("value", block_reason=pl.lit(CONFLICT)).unique()
+        likened = _compare(rule, compared.select("value", "profile").unique(), texts)
+        conflicts = likened.filter("contradict").select("value", block_reason=pl.lit(CONFLICT)).unique()
         in_conflict = compared.join(conflicts, on="value", how="semi")
-        agreed = _agreed(in_conflict, pairs.join(conflicts, on="value", how="semi"), held)
-    blocked = pl.concat([capped, conflicts]).select(pl.lit(rule).alias("rule"), "value", "block_reason")
-    return Judgement(blocked, agreed.select("node", pl.lit(rule).alias("rule"), "value"))
+        agreed = _agreed(in_conflict, likened.join(conflicts, on="value", how="semi"), held, holder)
+    return Judgement(pl.concat([capped, conflicts]), agreed)
+
+
+def _seen(traits: Mapping[str, Values], holder: np.ndarray, asked: np.ndarray) -> pl.DataFrame:
+    """Traits of the holders that are asked for: ``holder``, ``trait``, ``text``."""
+    is_asked = np.zeros(len(holder), dtype=bool)
+    is_asked[asked] = True
+    parts = [pl.DataFrame(schema={"holder": pl.UInt32(), "trait": pl.String(), "text": pl.String()})]
+    for trait, values in traits.items():
+        its = values.links.select("value", holder=pl.Series(holder)[values.links["node"]].cast(pl.UInt32))
+        its = its.filter(pl.Series(is_asked)[its["holder"]]).unique()
+        parts.append(its.select("holder", pl.lit(trait).alias("trait"), text=values.texts[its["value"]]))
+    return pl.concat(parts)
 
 
 def _compare(rule: str, holders: pl.DataFrame, texts: pl.DataFrame) -> pl.DataFrame:
@@ -214,19 +213,18 @@ def _compare(rule: str, holders: pl.DataFrame, texts: pl.DataFrame) -> pl.DataFr
     return pairs.join(judged, on=["a", "b"])
 
 
-def _agreed(holders: pl.DataFrame, pairs: pl.DataFrame, held: pl.DataFrame) -> pl.DataFrame:
+def _agreed(holders: pl.DataFrame, pairs: pl.DataFrame, held: Values, holder: np.ndarray) -> pl.DataFrame:
     """Within values in conflict, those who agree with each other and with nobody's opponent.
 
     Args:
         holders: ``value``, ``holder``, ``profile``, ``is_personal``.
         pairs: What ``_compare`` said of their profiles.
-        held: ``node``, ``value``, ``holder``.
+        held: The values of the rule.
+        holder: For each node what it was joined to so far.
 
     Returns:
-        ``node`` and a ``value`` for each such group.
+        ``node`` and a ``value`` (text) for each such group.
     """
-    if holders.is_empty():
-        return held.select("node", "value").clear()
     corners = holders.select("value", "profile").unique().sort("value", "profile").with_row_index("corner")
     ends = pairs.join(corners.rename({"profile": "a", "corner": "from"}), on=["value", "a"])
     ends = ends.join(corners.rename({"profile": "b", "corner": "to"}), on=["value", "b"])
@@ -243,5 +241,8 @@ def _agreed(holders: pl.DataFrame, pairs: pl.DataFrame, held: pl.DataFrame) -> p
     )
     sizes = members.group_by("group").agg(n=pl.col("holder").n_unique(), label=pl.col("profile").min())
     members = members.join(sizes.filter(pl.col("n") > 1), on="group").select("value", "holder", "label").unique()
-    named = pl.concat_str("value", pl.lit(_AGREED), "label", separator=_SEPARATOR)
-    return held.join(members, on=["value", "holder"]).select("node", value=named.cast(held.schema["value"]))
+    links = held.links.join(members.select("value").unique(), on="value", how="semi")
+    links = links.with_columns(holder=pl.Series(holder)[links["node"]].cast(pl.UInt32))
+    found = links.join(members, on=["value", "holder"])
+    named = pl.concat_str(held.texts[found["value"]].alias("text"), pl.lit(_AGREED), "label", separator=_SEPARATOR)
+    return found.select("node", value=named)

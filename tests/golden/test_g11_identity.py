@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from orchestration.contracts import CONTRACTS
-from orchestration.identity.evidence import NODE, Collected, collect
+from orchestration.identity.evidence import NODE, Collected, collect, numbered_values
 from orchestration.identity.quality import adjusted_rand, b_cubed, clusters, measure, pairwise
 from orchestration.identity.resolve import resolve, resolve_identities
 from orchestration.identity.sharing import BLOCKED_SCHEMA, SharingRules
@@ -175,12 +175,14 @@ def test_contradicting_names_block_the_mailbox_though_no_list_names_it():
 def test_exact_raw_emails_find_little():
     collected = collect(tables())
     raw = pl.DataFrame(
-        [("response" if row[0] == "survey" else "customer", row[0], row[1], "email", row[3]) for row in RECORDS],
-        schema=[*NODE, "rule", "value"],
+        [("response" if row[0] == "survey" else "customer", row[0], row[1], row[3]) for row in RECORDS],
+        schema=[*NODE, "value"],
         orient="row",
     ).drop_nulls("value")
-    raw = raw.join(collected.nodes, on=NODE).select("node", "rule", pl.col("value").cast(pl.Categorical))
-    found = resolve(Collected(collected.nodes, raw, collected.profiles), rules=SharingRules(conflicts=False))
+    raw = raw.join(collected.nodes, on=NODE).select("node", "value")
+    nothing = numbered_values(raw.clear())
+    evidence = dict.fromkeys(collected.evidence, nothing) | {"email": numbered_values(raw)}
+    found = resolve(Collected(collected.nodes, evidence, collected.profiles), rules=SharingRules(conflicts=False))
     assert_measures(measure(labelled(found.person_record)), RAW_EMAIL_ONLY)
 
 
