@@ -1,18 +1,13 @@
 """A real MariaDB: values that break readers, late commits, deletes, drift, a connection that is lost."""
 
-from datetime import date, datetime, timedelta
+from datetime import date
 
 import pytest
 
 import orchestration.sources.mysql as module
-from orchestration.settings import Settings
 from orchestration.sources.backfill import day_window
-from orchestration.sources.config import parse_source
 from orchestration.sources.errors import SourceError
-from orchestration.sources.extract import extract
-from orchestration.sources.landing import Landing
-
-NOW = datetime(2026, 5, 1, 2)
+from tests.crm_bench import CURSOR, SCAN, Crm
 
 
 @pytest.fixture
@@ -31,52 +26,13 @@ def run(mariadb):
     connection.close()
 
 
-class Crm:
-    """One stream of one database, night after night."""
-
-    def __init__(self, home, dsn, monkeypatch):
-        monkeypatch.setenv("CRM_DSN", dsn)
-        self.settings = Settings(home=home, sources_dir=home / "sources", hmac_key=b"key")
-        self.landing = Landing(self.settings.landing_dir)
-        self.nights = 0
-
-    def night(self, window=None, connection=None, **stream):
-        entry = {
-            "from": {"table": "contacts"},
-            "to": "customer",
-            "primary_key": ["id"],
-            "fields": {"email": "email"},
-        }
-        raw = {
-            "source": "crm",
-            "type": "sql",
-            "timezone": "Asia/Shanghai",
-            "connection": {"dsn": {"env": "CRM_DSN"}, **(connection or {})},
-            "streams": {"contacts": {**entry, **stream}},
-        }
-        source = parse_source(raw, self.settings.home / "crm.yaml")
-        self.nights += 1
-        now = NOW + timedelta(days=self.nights)
-        return extract(source, "contacts", settings=self.settings, run_id=f"r{self.nights}", now=now, window=window)
-
-    def loads(self):
-        return self.landing.manifests("crm", "contacts")
-
-    def last(self):
-        return self.landing.scan(self.loads()[-1]).collect()
-
-    def landed(self):
-        return {row for load in self.loads() for row in self.landing.scan(load).collect()["id"]}
-
-
 @pytest.fixture
 def crm(tmp_path, mariadb, monkeypatch, run):
-    return Crm(tmp_path, mariadb.dsn, monkeypatch)
+    monkeypatch.setenv("CRM_DSN", mariadb.dsn)
+    return Crm(tmp_path)
 
 
 CONTACTS = "CREATE TABLE contacts (id int PRIMARY KEY, email varchar(100), updated_at timestamp(6) NULL)"
-CURSOR = {"cursor": {"field": "updated_at", "lag": "15m"}}
-SCAN = {"deletes": {"strategy": "key_scan", "max_vanish_share": "0.2"}}
 
 
 def fill(run, n=10):

@@ -1,18 +1,13 @@
 """A real PostgreSQL: values that break readers, late commits, deletes, drift, a server that is down."""
 
-from datetime import date, datetime, timedelta
+from datetime import date
 
 import psycopg
 import pytest
 
-from orchestration.settings import Settings
 from orchestration.sources.backfill import day_window
-from orchestration.sources.config import parse_source
 from orchestration.sources.errors import SourceError
-from orchestration.sources.extract import extract
-from orchestration.sources.landing import Landing
-
-NOW = datetime(2026, 5, 1, 2)
+from tests.crm_bench import CURSOR, SCAN, Crm
 
 
 @pytest.fixture
@@ -26,53 +21,13 @@ def connection(dsn):
         yield connection
 
 
-class Crm:
-    """One stream of one database, night after night."""
-
-    def __init__(self, home, dsn, monkeypatch):
-        monkeypatch.setenv("CRM_DSN", dsn)
-        self.settings = Settings(home=home, sources_dir=home / "sources", hmac_key=b"key")
-        self.landing = Landing(self.settings.landing_dir)
-        self.nights = 0
-
-    def source(self, **stream):
-        entry = {
-            "from": {"table": "public.contacts"},
-            "to": "customer",
-            "primary_key": ["id"],
-            "fields": {"email": "email"},
-        }
-        raw = {
-            "source": "crm",
-            "type": "sql",
-            "timezone": "Asia/Shanghai",
-            "connection": {"dsn": {"env": "CRM_DSN"}, **stream.pop("connection", {})},
-            "streams": {"contacts": {**entry, **stream}},
-        }
-        return parse_source(raw, self.settings.home / "crm.yaml")
-
-    def night(self, window=None, **stream):
-        self.nights += 1
-        now = NOW + timedelta(days=self.nights)
-        return extract(
-            self.source(**stream), "contacts", settings=self.settings, run_id=f"r{self.nights}", now=now, window=window
-        )
-
-    def last(self):
-        return self.landing.scan(self.landing.manifests("crm", "contacts")[-1]).collect()
-
-    def loads(self):
-        return self.landing.manifests("crm", "contacts")
-
-
 @pytest.fixture
 def crm(tmp_path, dsn, monkeypatch):
-    return Crm(tmp_path, dsn, monkeypatch)
+    monkeypatch.setenv("CRM_DSN", dsn)
+    return Crm(tmp_path, "public.contacts")
 
 
 CONTACTS = "CREATE TABLE contacts (id int PRIMARY KEY, email text, updated_at timestamptz)"
-CURSOR = {"cursor": {"field": "updated_at", "lag": "15m"}}
-SCAN = {"deletes": {"strategy": "key_scan", "max_vanish_share": "0.2"}}
 
 
 def test_no_value_can_fail(crm, connection):
@@ -221,7 +176,7 @@ def test_a_row_committed_late_needs_the_lag(crm, dsn, connection, lag, is_seen):
         assert crm.night(**cursor).rows_landed == 1
         slow.commit()
     crm.night(**cursor)
-    landed = {row for load in crm.loads() for row in crm.landing.scan(load).collect()["id"]}
+    landed = crm.landed()
     assert landed == ({"1", "2"} if is_seen else {"2"})
 
 
@@ -235,7 +190,7 @@ def test_a_row_committed_late_is_found_by_the_key_scan_without_a_lag(crm, dsn, c
         first = crm.night(**cursor, **deletes)
         slow.commit()
     second = crm.night(**cursor, **deletes)
-    landed = {row for load in crm.loads() for row in crm.landing.scan(load).collect()["id"]}
+    landed = crm.landed()
     assert landed == ({"1", "2"} if is_seen else {"2"})
     assert second.cursor_to == first.cursor_to
 
