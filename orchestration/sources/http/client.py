@@ -26,7 +26,7 @@ from zoneinfo import ZoneInfo
 import httpx
 import tenacity
 
-from orchestration.sources.errors import SourceError
+from orchestration.sources.errors import SourceError, one_line
 from orchestration.sources.http.auth import Credentials
 from orchestration.sources.http.config import (
     Budget,
@@ -609,7 +609,7 @@ class Client:
 
     def excerpt(self, text: str) -> str:
         """The beginning of what a source said, on one line, without any of the secrets."""
-        return " ".join(self.clean(text).split())[:_SHOWN] or "nothing"
+        return one_line(self.clean(text), _SHOWN) or "nothing"
 
     def clean(self, text: str) -> str:
         """A text without any of the secrets."""

@@ -19,6 +19,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from orchestration.contracts.mapping import StrictModel
 from orchestration.sources.config import Hidden, PlainText, Secret, read_duration
+from orchestration.sources.errors import one_line
 from orchestration.sources.http.templates import check_template
 
 
@@ -27,7 +28,7 @@ def _expression(value: Any) -> Any:
         try:
             jmespath.compile(value)
         except jmespath.exceptions.JMESPathError as error:
-            raise ValueError(f"{value!r} is no JMESPath expression ({' '.join(str(error).split())[:200]})") from error
+            raise ValueError(f"{value!r} is no JMESPath expression ({one_line(error, 200)})") from error
     return value
 
 

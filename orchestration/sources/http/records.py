@@ -20,6 +20,7 @@ import polars as pl
 from jmespath import functions as _jmespath_functions
 from jmespath.visitor import TreeInterpreter
 
+from orchestration.sources.errors import one_line
 from orchestration.sources.http.config import Records
 
 MAX_COLUMNS = 3_000
@@ -122,7 +123,7 @@ def find(expression: str | None, document: Any) -> Any:
     try:
         return _INTERPRETER.visit(_compiled(expression), document)
     except jmespath.exceptions.JMESPathError as error:
-        raise RecordsError(f"{expression!r} cannot be looked up ({' '.join(str(error).split())[:200]})") from error
+        raise RecordsError(f"{expression!r} cannot be looked up ({one_line(error, 200)})") from error
 
 
 def says_yes(value: Any) -> bool:
