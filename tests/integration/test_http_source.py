@@ -359,10 +359,15 @@ def test_a_secret_is_never_shown(bench: Bench) -> None:
     assert "401" in str(caught.value)
 
 
+SCAN = {"deletes": {"strategy": "key_scan"}}
+
+
 @pytest.mark.parametrize(
     ("origin", "more", "said"),
     [
-        (TOKEN, {"cursor": {"field": "updated_at"}, "deletes": {"strategy": "key_scan"}}, "does not bring all keys"),
+        (TOKEN, {"cursor": {"field": "updated_at"}} | SCAN, "does not bring all keys"),
+        (TOKEN | {"paging": TOKEN["paging"] | {"resume": True}}, SCAN, "does not bring all keys"),
+        (TOKEN | {"keys": TOKEN | {"paging": TOKEN["paging"] | {"resume": True}}}, SCAN, "out of 'keys'"),
         (TOKEN | {"slices": {"by": "1d"}}, {}, "has no window to slice"),
         (TOKEN | {"slices": {"by": "1d"}}, {"cursor": {"field": "updated_at"}}, "need the first day"),
         (TOKEN, {"cursor": {"field": "updated_at", "start": "soon"}}, "'soon' is no date"),

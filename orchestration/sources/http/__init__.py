@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orchestration.sources.http.config import HttpConnection, HttpOrigin, KeysetPaging
-from orchestration.sources.http.windows import bound
+from orchestration.sources.http.windows import bound, resumes
 from orchestration.sources.kinds import Delivery, Plan, ReadRequest, SourceKind
 
 if TYPE_CHECKING:
@@ -41,10 +41,10 @@ def faults(stream: StreamConfig) -> Iterator[str]:
     origin: HttpOrigin = stream.origin
     paging = origin.paging
     is_scanned = stream.deletes.strategy == "key_scan"
-    if is_scanned and stream.cursor is not None and origin.keys is None:
+    if is_scanned and origin.keys is None and (stream.cursor is not None or resumes(origin)):
         yield (
             "deletes.strategy: an increment does not bring all keys, so what it misses is not gone; add from.keys (a "
-            "request for all keys), or take the cursor out"
+            "request for all keys), or take the cursor (or paging.resume) out"
         )
     if is_scanned and origin.parent is not None and origin.parent.changed_only:
         yield "from.parent.changed_only: a key scan asks every parent; use one of both"

@@ -646,6 +646,8 @@ class Keys(StrictModel):
     @model_validator(mode="after")
     def _fitting(self) -> Keys:
         _require_paging_of_files(self.records, self.paging)
+        if getattr(self.paging, "resume", False):
+            raise ValueError("paging.resume begins behind the keys that were read before; take it out of 'keys'")
         return self
 
 
