@@ -19,7 +19,7 @@ import polars as pl
 
 from orchestration.sources.config import CursorConfig
 from orchestration.sources.errors import SourceError, suggest
-from orchestration.sources.http.config import HttpOrigin, LinkPaging, TokenPaging
+from orchestration.sources.http.config import HttpOrigin, LinkPaging, Parent, TokenPaging
 from orchestration.sources.kinds import ReadRequest
 from orchestration.sources.landing import Kind, Manifest, as_utc
 
@@ -344,6 +344,23 @@ def _parent_rows(request: ReadRequest, origin: HttpOrigin) -> list[tuple[dict[st
     """Each live parent's values, with the end of the first and of the last load that brought it."""
     parent = origin.parent
     assert parent is not None
+    loads = _parent_loads(request, parent)
+    latest = _live_parents(request, parent, loads)
+    for name, values in parent.where.items():
+        latest = latest.filter(pl.col(name).is_in(values))
+    found: dict[str, tuple[dict[str, str | None], datetime, datetime]] = {}
+    for row in latest.iter_rows(named=True):
+        asked = {name: row[column] for name, column in parent.fields.items()}
+        if any(value is None for value in asked.values()):
+            continue
+        first, last = loads[row["_first"]].extracted_at, loads[row["_last"]].extracted_at
+        known = found.get(str(asked))
+        found[str(asked)] = (asked, min(first, known[1]) if known else first, max(last, known[2]) if known else last)
+    return list(found.values())
+
+
+def _parent_loads(request: ReadRequest, parent: Parent) -> list[Manifest]:
+    """Loads of the other stream; fails where it is none, was never loaded, or does not keep what requests need."""
     source = request.source
     config = source.streams.get(parent.stream)
     if config is None:
@@ -363,9 +380,15 @@ def _parent_rows(request: ReadRequest, origin: HttpOrigin) -> list[tuple[dict[st
             f"{request.name}: its parent {source.source}.{parent.stream} was never loaded; load it first, or look at "
             "why that failed"
         )
-    key = config.primary_key if isinstance(config.primary_key, list) else list(parent.fields.values())
+    return loads
+
+
+def _live_parents(request: ReadRequest, parent: Parent, loads: Sequence[Manifest]) -> pl.DataFrame:
+    """The latest row of each live parent by its key, with the first and the last of ``loads`` that brought it."""
+    source = request.source
+    key = source.streams[parent.stream].primary_key
+    key = key if isinstance(key, list) else list(parent.fields.values())
     names = list(dict.fromkeys([*key, *parent.fields.values(), *parent.where]))
-    frames = []
     # An increment of few records may lack a column that others have.
     known_columns = dict.fromkeys(name for load in reversed(loads) for name in load.columns)
     if known_columns and (missing := [name for name in names if name not in known_columns]):
@@ -373,16 +396,16 @@ def _parent_rows(request: ReadRequest, origin: HttpOrigin) -> list[tuple[dict[st
             f"{request.name}: parent.fields uses {missing[0]!r}, which {source.source}.{parent.stream} does not "
             f"have; {suggest(missing[0], known_columns, 'columns')}"
         )
-    for position, load in enumerate(loads):
-        frames.append(
-            request.landing.scan(load).select(
-                *(pl.col(name) if name in load.columns else pl.lit(None, pl.String).alias(name) for name in names),
-                "_deleted",
-                "_load_row",
-                pl.lit(position).alias("_load"),
-            )
+    frames = [
+        request.landing.scan(load).select(
+            *(pl.col(name) if name in load.columns else pl.lit(None, pl.String).alias(name) for name in names),
+            "_deleted",
+            "_load_row",
+            pl.lit(position).alias("_load"),
         )
-    latest = (
+        for position, load in enumerate(loads)
+    ]
+    return (
         pl.concat(frames)
         .sort("_load", "_load_row")
         .group_by(key, maintain_order=True)
@@ -396,17 +419,6 @@ def _parent_rows(request: ReadRequest, origin: HttpOrigin) -> list[tuple[dict[st
         .sort(key)
         .collect()
     )
-    for name, values in parent.where.items():
-        latest = latest.filter(pl.col(name).is_in(values))
-    found: dict[str, tuple[dict[str, str | None], datetime, datetime]] = {}
-    for row in latest.iter_rows(named=True):
-        asked = {name: row[column] for name, column in parent.fields.items()}
-        if any(value is None for value in asked.values()):
-            continue
-        first, last = loads[row["_first"]].extracted_at, loads[row["_last"]].extracted_at
-        known = found.get(str(asked))
-        found[str(asked)] = (asked, min(first, known[1]) if known else first, max(last, known[2]) if known else last)
-    return list(found.values())
 
 
 def moved(request: ReadRequest, done: Task, largest: Point | None, server_time: datetime | None) -> str | None:
