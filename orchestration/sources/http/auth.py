@@ -118,7 +118,7 @@ class Credentials:
         if not isinstance(auth, SessionAuth) or auth.logout is None or self._generation == 0:
             return
         try:
-            built = self._client.built(auth.logout, {"session": self.session, "secrets": {}})
+            built = self._client.built(auth.logout, {"session": self.session, "secrets": {}}, with_credentials=False)
             self.apply(built.headers, [], {}, {"session": self.session})  # type: ignore[arg-type]
             self._client.http.send(built)
         except (httpx.HTTPError, TemplateError, SourceError):
@@ -134,7 +134,7 @@ class Credentials:
     def _open_session(self, auth: SessionAuth) -> None:
         secrets = {name: self._client.reveal(secret) for name, secret in auth.secrets.items()}
         try:
-            built = self._client.built(auth.login, {"secrets": secrets, "session": {}})
+            built = self._client.built(auth.login, {"secrets": secrets, "session": {}}, with_credentials=False)
         except TemplateError as error:
             raise SourceError(f"{self._name}: {error}; correct connection.auth.login in {self._file}") from error
         # A login that only sets a cookie may answer with a page for people, or lead on to one.

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic, sleep
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import quote, quote_plus, urljoin, urlsplit
 from zoneinfo import ZoneInfo
 
@@ -337,7 +337,7 @@ class Client:
         generation = self.credentials.ready()
         known = {**variables, "session": self.credentials.session}
         try:
-            built = self._built(spec, known, url, params)
+            built = self.built(spec, known, url=url, params=params)
         except TemplateError as error:
             raise SourceError(
                 f"{self._request.name}: {error}; correct streams.{self._request.stream}.from in "
@@ -351,31 +351,29 @@ class Client:
         answer = self._exchange(built, to_file)
         return self._judged(answer, rules, generation, is_json)
 
-    def built(self, spec: Request, variables: Mapping[str, Any]) -> httpx.Request:
-        """A request without credentials, for a login.
-
-        Raises:
-            TemplateError: a template cannot be filled.
-        """
-        return self._built(spec, variables, None, None, with_credentials=False)
-
-    def _built(
+    def built(
         self,
         spec: Request,
         variables: Mapping[str, Any],
-        url: str | None,
-        params: Mapping[str, str] | None,
         *,
+        url: str | None = None,
+        params: Mapping[str, str] | None = None,
         with_credentials: bool = True,
     ) -> httpx.Request:
+        """A request as it is sent; ``with_credentials`` False for a login, which has none yet.
+
+        Raises:
+            TemplateError: a template cannot be filled.
+            SourceError: it leads to another host.
+        """
         path = fill_text(spec.path, variables)
         address = url or (path if path.startswith(("http://", "https://")) else _joined(self._base, path))
         address = urljoin(f"{self._base}/", address)
-        ours = self._require_allowed(address)
+        is_ours = self._require_allowed(address)
         headers: dict[str, str] = {}
         query: list[tuple[str, str]] = []
         form: dict[str, Any] = {}
-        if ours:
+        if is_ours:
             headers |= {name: self.reveal(value, hide=False) for name, value in self._connection.headers.items()}
             if with_credentials:
                 self.credentials.apply(headers, query, form, variables)
@@ -395,8 +393,7 @@ class Client:
             body["data"] = {**form, **dict(_grouped(_pairs(fill(spec.form, variables))))}
         elif spec.body is not None:
             body["content"] = fill_text(spec.body, variables)
-        method = spec.method
-        return self._http.build_request(method, address, headers=headers, **body)
+        return self._http.build_request(spec.method, address, headers=headers, **body)
 
     def _require_allowed(self, address: str) -> bool:
         """Whether an address is the source's own; fails where it is neither that nor allowed."""
@@ -561,7 +558,7 @@ class Client:
             f"{self._where(answer)} answered {answer.status} with an error: {self.clean(said or self._excerpt(answer))}"
         )
 
-    def _raise_passing(self, message: str, answer: Answer) -> None:
+    def _raise_passing(self, message: str, answer: Answer) -> NoReturn:
         wait = self._asked_wait(answer)
         if wait is not None and wait > self._connection.retry.max_seconds:
             raise BudgetUsedUpError(f"{message}; it asks to wait {wait:.0f} s")
