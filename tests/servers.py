@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,35 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
     return port
+
+
+def _run(command: Sequence[str], folder: Path, seconds: float = 120, **environment: str) -> None:
+    """Run a command that must succeed."""
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        timeout=seconds,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def _await(is_up: Callable[[], bool], process: subprocess.Popen[bytes], log: Path, seconds: float) -> None:
+    """Wait until a server is up; what it logged is shown where it ends before or takes too long."""
+    deadline = time.monotonic() + seconds
+    while not is_up():
+        assert process.poll() is None and time.monotonic() < deadline, log.read_text()[-4000:]
+        time.sleep(0.05)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @dataclass(frozen=True)
@@ -66,17 +95,7 @@ def postgres_server() -> Iterator[Postgres]:
         shutil.chown(base, "postgres", "postgres")
 
     def run(*command: str) -> None:
-        done = subprocess.run(
-            [*prefix, str(folder / command[0]), *command[1:]],
-            cwd=base,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout
+        _run([*prefix, str(folder / command[0]), *command[1:]], base)
 
     port = free_port()
     run("initdb", "-D", str(data), "-U", "tester", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync")
@@ -108,6 +127,14 @@ class Mariadb:
             host="127.0.0.1", port=self.port, user="tester", database=database, autocommit=True, ssl_disabled=True
         )
 
+    def answers(self) -> bool:
+        """Whether it lets ``tester`` in."""
+        try:
+            self.connect(None).close()
+        except pymysql.OperationalError:
+            return False
+        return True
+
     def empty(self) -> str:
         """The DSN, everything in the database removed."""
         with self.connect(None) as connection, connection.cursor() as cursor:
@@ -130,17 +157,8 @@ def mariadb_server() -> Iterator[Mariadb]:
         shutil.chown(base, "mysql", "mysql")
     port = free_port()
     common = [f"--datadir={base / 'data'}", f"--tmpdir={base}"]
-    done = subprocess.run(
-        [*prefix, install, "--no-defaults", *common, "--auth-root-authentication-method=normal", "--skip-test-db"],
-        cwd=base,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        stdin=subprocess.DEVNULL,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout
+    options = ["--no-defaults", *common, "--auth-root-authentication-method=normal", "--skip-test-db"]
+    _run([*prefix, install, *options], base)
     start = base / "start.sql"
     start.write_text(
         # One statement a line, as the server wants it.
@@ -148,20 +166,8 @@ def mariadb_server() -> Iterator[Mariadb]:
     )
     start.chmod(0o644)
     certificate, key = base / "certificate.pem", base / "key.pem"
-    request = [
-        "openssl",
-        "req",
-        "-x509",
-        "-newkey",
-        "rsa:2048",
-        "-nodes",
-        "-keyout",
-        str(key),
-        "-out",
-        str(certificate),
-    ]
-    named = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
-    subprocess.run([*request, *named], capture_output=True, check=True)
+    request = "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1"
+    _run([*request.split(), "-keyout", str(key), "-out", str(certificate)], base)
     key.chmod(0o644)
     with (base / "log").open("wb") as log:
         process = subprocess.Popen(
@@ -188,14 +194,7 @@ def mariadb_server() -> Iterator[Mariadb]:
         )
     found = Mariadb(port, base / "socket", certificate)
     try:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                found.connect(None).close()
-                break
-            except pymysql.OperationalError:
-                assert process.poll() is None and time.monotonic() < deadline, (base / "log").read_text()[-4000:]
-                time.sleep(0.05)
+        _await(found.answers, process, base / "log", 60)
         yield found
     finally:
         process.kill()
@@ -224,28 +223,15 @@ def tryton_server() -> Iterator[Tryton]:
     # A new database of SQLite begins as an empty file.
     (base / "company.sqlite").touch()
     common = ["-c", str(base / "trytond.conf"), "-d", "company"]
-    done = subprocess.run(
-        [str(folder / "trytond-admin"), *common, "-u", "party", "--activate-dependencies", "--email", "a@example.org"],
-        env={**os.environ, "TRYTONPASSFILE": str(base / "password")},
-        cwd=base,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        stdin=subprocess.DEVNULL,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout
+    options = [*common, "-u", "party", "--activate-dependencies", "--email", "a@example.org"]
+    _run([str(folder / "trytond-admin"), *options], base, 300, TRYTONPASSFILE=str(base / "password"))
     log = base / "log"
     with log.open("wb") as out:
         server = subprocess.Popen(
             [str(folder / "trytond"), *common], cwd=base, stdout=out, stderr=out, stdin=subprocess.DEVNULL
         )
     try:
-        deadline = time.monotonic() + 120
-        while not _listens(port):
-            assert server.poll() is None and time.monotonic() < deadline, log.read_text()
-            time.sleep(0.1)
+        _await(lambda: _listens(port), server, log, 120)
         yield Tryton(f"http://127.0.0.1:{port}", password)
     finally:
         server.terminate()
@@ -255,11 +241,6 @@ def tryton_server() -> Iterator[Tryton]:
             server.kill()
             server.wait(20)
         shutil.rmtree(base, ignore_errors=True)
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @dataclass(frozen=True)
@@ -307,14 +288,7 @@ def nginx_server() -> Iterator[Nginx]:
         stdin=subprocess.DEVNULL,
     )
     try:
-        deadline = time.monotonic() + 30
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                break
-            except OSError:
-                assert process.poll() is None and time.monotonic() < deadline, (base / "error.log").read_text()
-                time.sleep(0.02)
+        _await(lambda: _listens(port), process, base / "error.log", 30)
         yield Nginx(port, logs, process)
     finally:
         if process.poll() is None:
