@@ -24,7 +24,8 @@ from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 
-COUNTED = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.symlink", "os.link", "os.truncate"}
+from tests.dying import die_at, say, serve
+
 RUN_ID = "killed-run"
 MODELS = ("+fct_order", "+fct_session", "+int_web_built")
 PRELOADED = ("great_expectations", "dbt.cli.main", "dbt.adapters.duckdb", "data_quality.engine")
@@ -104,42 +105,17 @@ def stages() -> None:
         if limit := order.get("file_limit"):
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-        count = _die_at(home, order["at"])
+        count = die_at(str(home), order["at"])
         try:
             with Path(os.devnull).open("w") as nothing, redirect_stdout(nothing):
                 run[order["stage"]](settings, datetime.fromisoformat(order["clock"]))
         except BaseException:
-            _say({"error": traceback.format_exc()})
+            say({"error": traceback.format_exc()})
             return 1
-        _say({"operations": count()})
+        say({"operations": count()})
         return 0
 
-    _say({"ready": sorted(run)})
-    for line in sys.stdin:
-        pid = os.fork()
-        if pid == 0:
-            os._exit(child(json.loads(line)))
-        _say({"status": os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])})
-
-
-def _say(value: dict) -> None:
-    os.write(1, (json.dumps(value) + "\n").encode())
-
-
-def _die_at(home: Path, at: int):
-    """Count the operations of this process below ``home``, and die at one of them; gives the count."""
-    counted, lock, prefix = 0, threading.Lock(), str(home)
-
-    def watch(event: str, arguments: tuple) -> None:
-        nonlocal counted
-        if event in COUNTED and str(arguments[0]).startswith(prefix):
-            with lock:
-                counted += 1
-                if counted == at:
-                    os.kill(os.getpid(), signal.SIGKILL)
-
-    sys.addaudithook(watch)
-    return lambda: counted
+    serve(child, sorted(run))
 
 
 def reader(current: Path) -> None:
@@ -154,7 +130,7 @@ def reader(current: Path) -> None:
     faults: list[str] = []
     seen: list[str] = []
     checks = 0
-    _say({"ready": []})
+    say({"ready": []})
     while not stop.is_set():
         try:
             release = current.resolve(strict=True)
@@ -183,7 +159,7 @@ def reader(current: Path) -> None:
         checks += 1
         if release.name not in seen:
             seen.append(release.name)
-    _say({"checks": checks, "faults": faults[:20], "seen": seen})
+    say({"checks": checks, "faults": faults[:20], "seen": seen})
 
 
 if __name__ == "__main__":

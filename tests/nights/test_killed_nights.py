@@ -68,6 +68,7 @@ def reader(published_bench):
     child = subprocess.Popen(
         [sys.executable, str(READER), "reader", str(published_bench.home / "serving" / "current")],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": str(READER.parents[2])},
     )  # fmt: skip
     assert "ready" in json.loads(child.stdout.readline())
     yield lambda: json.loads(child.communicate("")[0].splitlines()[-1])
