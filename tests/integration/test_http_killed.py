@@ -17,51 +17,16 @@ import yaml
 from orchestration.sources.landing import Landing
 from tests.fakes import Clock, Fake, serve
 from tests.fakes.rest import stamp
+from tests.fakes.rest_yaml import EXPORT, SESSION, by_keyset, by_token, write_secrets
 
 ROOT = Path(__file__).resolve().parents[2]
 FIELDS = {"email": "email", "full_name": "name", "country": "country", "updated_at": "updated_at"}
 STREAMS = {
-    "changed": {
-        "from": {
-            "request": {
-                "path": "/keyset/items",
-                "params": {"limit": "9", "since": "{{ last.updated_at or window.start }}", "after_id": "{{ last.id }}"},
-            },
-            "records": {"path": "items"},
-            "paging": {"kind": "keyset", "fields": ["updated_at", "id"], "size": 9},
-        },
-        "cursor": {"field": "updated_at", "lag": "1m"},
-    },
-    "listed": {
-        "from": {
-            "request": {"path": "/token/items", "params": {"limit": "9"}},
-            "records": {"path": "items"},
-            "paging": {"kind": "token", "next": "next_token", "param": "token"},
-        },
-        "deletes": {"strategy": "key_scan", "max_vanish_share": 0.9},
-    },
-    "exported": {
-        "from": {
-            "request": {"path": "{{ export.file }}"},
-            "records": {"format": "csv", "unzip": True},
-            "export": {
-                "start": {"method": "POST", "path": "/exports"},
-                "values": {"job": "job"},
-                "poll": {"path": "/exports/{{ export.job }}"},
-                "status": "state",
-                "done": ["done"],
-                "failed": ["failed"],
-                "poll_values": {"file": "file"},
-            },
-        },
-    },
+    "changed": {"from": by_keyset(9), "cursor": {"field": "updated_at", "lag": "1m"}},
+    "listed": {"from": by_token(limit="9"), "deletes": {"strategy": "key_scan", "max_vanish_share": 0.9}},
+    "exported": {"from": EXPORT},
     "in_parts": {
-        "from": {
-            "request": {"path": "/token/items", "params": {"limit": "9", "country": "{{ each.country }}"}},
-            "records": {"path": "items"},
-            "paging": {"kind": "token", "next": "next_token", "param": "token"},
-            "each": {"country": ["CN", "NO", "MT"]},
-        },
+        "from": by_token(limit="9", country="{{ each.country }}") | {"each": {"country": ["CN", "NO", "MT"]}},
     },
 }
 
@@ -73,15 +38,8 @@ class Loader:
         self.home, self.fake = home, fake
         self.landing = Landing(home / "landing")
         (home / "sources").mkdir(parents=True)
-        (home / "password").write_text("reader-secret")
-        auth = {
-            "kind": "session",
-            "login": {"method": "POST", "path": "/login", "json": {"user": "reader", "password": "{{ secrets.word }}"}},
-            "secrets": {"word": {"file": "../password"}},
-            "values": {"token": "session"},
-            "headers": {"X-Session": "{{ session.token }}"},
-        }
-        connection = {"base_url": fake.url, "auth": auth, "budget": {"per_day": 100_000}}
+        write_secrets(home, fake)
+        connection = {"base_url": fake.url, "auth": SESSION, "budget": {"per_day": 100_000}}
         common = {"to": "customer", "primary_key": ["id"], "fields": FIELDS}
         streams = {name: common | stream for name, stream in STREAMS.items()}
         raw = {"source": "shop", "type": "http", "connection": connection, "streams": streams}

@@ -17,6 +17,7 @@ from orchestration.sources.extract import LoadRecord, extract
 from orchestration.sources.http import client as http_client
 from orchestration.sources.landing import Landing
 from tests.fakes.faults import FaultPlan
+from tests.fakes.rest_yaml import API_KEY, EXPORT, OAUTH, PACKED, SESSION, by_keyset, by_token, write_secrets
 from tests.fakes.server import Fake, serve
 
 ROWS = 730
@@ -30,12 +31,9 @@ class Bench:
         self.settings = Settings(home=home, sources_dir=home / "sources")
         self.landing = Landing(self.settings.landing_dir)
         (home / "sources").mkdir(parents=True, exist_ok=True)
-        (home / "key").write_text(fake.dialect.token)
+        write_secrets(home, fake)
         self.path = home / "sources" / "shop.yaml"
-        self.connection: dict = {
-            "base_url": fake.url,
-            "auth": {"kind": "header", "name": "X-Api-Key", "value": {"file": "../key"}},
-        }
+        self.connection: dict = {"base_url": fake.url, "auth": API_KEY}
 
     def load(self, origin: dict, window: tuple[str, str] | None = None, stream: str = "items", **more) -> LoadRecord:
         """Write the YAML and load the stream once, by the fake's clock."""
@@ -84,23 +82,8 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
         yield Bench(tmp_path, fake)
 
 
-TOKEN = {
-    "request": {"path": "/token/items", "params": {"limit": "100"}},
-    "records": {"path": "items"},
-    "paging": {"kind": "token", "next": "next_token", "param": "token"},
-}
-KEYSET = {
-    "request": {
-        "path": "/keyset/items",
-        "params": {
-            "limit": "100",
-            "since": "{{ last.updated_at or window.start }}",
-            "after_id": "{{ last.id }}",
-        },
-    },
-    "records": {"path": "items"},
-    "paging": {"kind": "keyset", "fields": ["updated_at", "id"], "size": 100},
-}
+TOKEN = by_token(limit="100")
+KEYSET = by_keyset(100)
 PAGINGS = {
     "token": TOKEN,
     "next": {
@@ -135,23 +118,8 @@ PAGINGS = {
     "keyset": KEYSET,
     "ndjson": {"request": {"path": "/ndjson/items"}, "records": {"format": "ndjson"}},
     "csv": {"request": {"path": "/csv/items"}, "records": {"format": "csv"}},
-    "packed": {
-        "request": {"path": "/packed/items"},
-        "records": {"path": "content", "base64": True, "format": "csv"},
-    },
-    "export": {
-        "export": {
-            "start": {"method": "POST", "path": "/exports"},
-            "values": {"job": "job"},
-            "poll": {"path": "/exports/{{ export.job }}"},
-            "status": "state",
-            "done": ["done"],
-            "failed": ["failed"],
-            "poll_values": {"file": "file"},
-        },
-        "request": {"path": "{{ export.file }}"},
-        "records": {"unzip": True, "format": "csv"},
-    },
+    "packed": PACKED,
+    "export": EXPORT,
 }
 
 
@@ -180,13 +148,7 @@ def test_values_keep_the_text_they_were_sent_with(bench: Bench) -> None:
         {"kind": "bearer", "token": {"file": "../key"}},
         {"kind": "param", "name": "api_key", "value": {"file": "../key"}},
         {"kind": "basic", "user": "reader", "password": {"file": "../password"}},
-        {
-            "kind": "oauth2",
-            "grant": "client_credentials",
-            "token_url": "/oauth/token",
-            "client_id": "client",
-            "client_secret": {"file": "../client"},
-        },
+        OAUTH,
         {
             "kind": "oauth2",
             "grant": "refresh_token",
@@ -196,25 +158,11 @@ def test_values_keep_the_text_they_were_sent_with(bench: Bench) -> None:
             "client_secret": {"file": "../client"},
             "refresh_token": {"file": "../refresh"},
         },
-        {
-            "kind": "session",
-            "login": {
-                "method": "POST",
-                "path": "/login",
-                "json": {"user": "reader", "password": "{{ secrets.password }}"},
-            },
-            "secrets": {"password": {"file": "../password"}},
-            "values": {"token": "session"},
-            "headers": {"X-Session": "{{ session.token }}"},
-        },
+        SESSION,
     ],
     ids=["bearer", "param", "basic", "client_credentials", "refresh_token", "session"],
 )
 def test_every_way_of_signing_in(bench: Bench, auth: dict) -> None:
-    home = bench.settings.home
-    (home / "password").write_text("reader-secret")
-    (home / "client").write_text("client-secret")
-    (home / "refresh").write_text("refresh-token")
     bench.connection["auth"] = auth
     if auth["kind"] in {"oauth2", "session"}:
         bench.fake.faults = FaultPlan(at={4: "expired_token"})

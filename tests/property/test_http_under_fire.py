@@ -27,6 +27,7 @@ from orchestration.sources.http import client as http_client
 from orchestration.sources.landing import Landing
 from tests.fakes import Clock, Fake, FaultPlan, serve
 from tests.fakes.rest import stamp
+from tests.fakes.rest_yaml import API_KEY, EXPORT, OAUTH, PACKED, SESSION, by_keyset, by_token, write_secrets
 from tests.fakes.store import Record
 
 FIELDS = ("name", "email", "country", "score")
@@ -55,42 +56,18 @@ class Way:
     kinds: tuple[str, ...] = CONTENT
     churn: tuple[str, ...] = CHURN
     cursor: dict[str, Any] | None = None
-    auth: dict[str, Any] = field(
-        default_factory=lambda: {"kind": "header", "name": "X-Api-Key", "value": {"file": "../key"}}
-    )
+    auth: dict[str, Any] = field(default_factory=lambda: API_KEY)
     errors: list[dict[str, Any]] = field(default_factory=list)
     concurrency: int = 1
 
 
 LINES = ("repeated_page", "error_in_200")
-SESSION = {
-    "kind": "session",
-    "login": {
-        "method": "POST",
-        "path": "/login",
-        "json": {"user": "reader", "password": "{{ secrets.password }}"},
-    },
-    "secrets": {"password": {"file": "../password"}},
-    "values": {"token": "session"},
-    "headers": {"X-Session": "{{ session.token }}"},
-}
-OAUTH = {
-    "kind": "oauth2",
-    "grant": "client_credentials",
-    "token_url": "/oauth/token",
-    "client_id": "client",
-    "client_secret": {"file": "../secret"},
-}
 SINCE = {"since": "{{ window.start }}", "limit": "7"}
 CURSOR = {"field": "updated_at", "lag": "1m"}
 ALL = (*CONTENT, "cursor_loop", "empty_page", "expired_token", "quota")
 WAYS = {
     "token": Way(
-        {
-            "request": {"path": "/token/items", "params": SINCE},
-            "records": {"path": "items"},
-            "paging": {"kind": "token", "next": "next_token", "param": "token"},
-        },
+        by_token(**SINCE),
         kinds=ALL,
         cursor=CURSOR,
         auth=SESSION,
@@ -110,14 +87,7 @@ WAYS = {
         {"request": {"path": "/link/items", "params": SINCE}, "paging": {"kind": "link"}}, kinds=ALL, cursor=CURSOR
     ),
     "keyset": Way(
-        {
-            "request": {
-                "path": "/keyset/items",
-                "params": {"limit": "7", "since": "{{ last.updated_at or window.start }}", "after_id": "{{ last.id }}"},
-            },
-            "records": {"path": "items"},
-            "paging": {"kind": "keyset", "fields": ["updated_at", "id"], "size": 7},
-        },
+        by_keyset(7),
         kinds=(*CONTENT, "expired_token", "quota"),
         cursor=CURSOR,
         auth=SESSION,
@@ -154,12 +124,7 @@ WAYS = {
         kinds=LINES,
     ),
     "side by side": Way(
-        {
-            "request": {"path": "/token/items", "params": SINCE | {"country": "{{ each.country }}"}},
-            "records": {"path": "items"},
-            "paging": {"kind": "token", "next": "next_token", "param": "token"},
-            "each": {"country": ["CN", "NO", "MT"]},
-        },
+        by_token(**SINCE, country="{{ each.country }}") | {"each": {"country": ["CN", "NO", "MT"]}},
         # The page of another country, in its place, would look right.
         kinds=tuple(kind for kind in ALL if kind != "repeated_page"),
         cursor=CURSOR,
@@ -167,25 +132,8 @@ WAYS = {
         concurrency=3,
     ),
     "csv": Way({"request": {"path": "/csv/items"}, "records": {"format": "csv"}}, kinds=LINES),
-    "packed": Way(
-        {"request": {"path": "/packed/items"}, "records": {"path": "content", "base64": True, "format": "csv"}}
-    ),
-    "export": Way(
-        {
-            "request": {"path": "{{ export.file }}"},
-            "records": {"format": "csv", "unzip": True},
-            "export": {
-                "start": {"method": "POST", "path": "/exports"},
-                "values": {"job": "job"},
-                "poll": {"path": "/exports/{{ export.job }}"},
-                "status": "state",
-                "done": ["done"],
-                "failed": ["failed"],
-                "poll_values": {"file": "file"},
-            },
-        },
-        kinds=("export_fails", "error_in_200", "cut_unsaid"),
-    ),
+    "packed": Way(PACKED),
+    "export": Way(EXPORT, kinds=("export_fails", "error_in_200", "cut_unsaid")),
 }
 
 
@@ -197,8 +145,7 @@ class Night:
         self.settings = Settings(home=home, sources_dir=home / "sources")
         self.landing = Landing(self.settings.landing_dir)
         (home / "sources").mkdir()
-        for name, text in (("key", fake.dialect.token), ("password", "reader-secret"), ("secret", "client-secret")):
-            (home / name).write_text(text)
+        write_secrets(home, fake)
         stream = {
             "from": way.origin,
             "to": "customer",
