@@ -11,13 +11,21 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks.measuring import ROOT, Cost, in_process_of_its_own, median, peak_mb, print_table, report
+from tests.benchmarks.measuring import (
+    ROOT,
+    Cost,
+    in_process_of_its_own,
+    measure,
+    median,
+    print_table,
+    rate_line,
+    report,
+)
 
 ROWS = (20_000, 200_000)
 PAGES = (100, 1000)
@@ -51,17 +59,8 @@ def main(rounds: int) -> None:
                 base = 0.0
                 for name, label in NAMES.items():
                     costs = [_run(name, url, rows, size) for _ in range(rounds)]
-                    cpu = median(cost.cpu_seconds for cost in costs)
-                    base = base or cpu
-                    lines.append(
-                        [
-                            f"{rows:,} rows, {size:,} a page: {label}",
-                            f"{cpu:.2f}",
-                            f"{rows / cpu:,.0f}",
-                            f"{cpu / base:.2f}",
-                            f"{max(cost.peak_mb for cost in costs):.0f}",
-                        ]
-                    )
+                    base = base or median(cost.cpu_seconds for cost in costs)
+                    lines.append(rate_line(f"{rows:,} rows, {size:,} a page: {label}", rows, costs, base))
     print_table(["", "CPU s", "rows per CPU s", "times the loop", "peak MB"], lines)
 
 
@@ -78,12 +77,6 @@ def _served(rows: int) -> Iterator[str]:
 
 def _run(name: str, url: str, rows: int, size: int) -> Cost:
     return in_process_of_its_own("tests.benchmarks.bench_http", name, url, str(rows), str(size))[name]
-
-
-def _measured(name: str, work: Callable[[], object]) -> None:
-    wall, cpu = time.perf_counter(), time.process_time()
-    work()
-    report({name: Cost(time.perf_counter() - wall, time.process_time() - cpu, peak_mb())})
 
 
 def _loop(name: str, url: str, rows: int, size: int, home: Path) -> None:
@@ -106,7 +99,7 @@ def _loop(name: str, url: str, rows: int, size: int, home: Path) -> None:
             pl.DataFrame(found, infer_schema_length=None).write_parquet(home / "rows.parquet", compression="zstd")
         assert count == rows
 
-    _measured(name, work)
+    report({name: measure(work)[0]})
 
 
 def _landed(name: str, url: str, rows: int, size: int, home: Path) -> None:
@@ -150,7 +143,7 @@ def _landed(name: str, url: str, rows: int, size: int, home: Path) -> None:
         record = extract(source, "items", settings=settings, run_id="bench", now=datetime.now(UTC))
         assert record.rows_landed == rows
 
-    _measured(name, work)
+    report({name: measure(work)[0]})
 
 
 if __name__ == "__main__":

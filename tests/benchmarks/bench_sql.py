@@ -9,13 +9,11 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
 
-from tests.benchmarks.measuring import Cost, in_process_of_its_own, median, peak_mb, print_table, report
+from tests.benchmarks.measuring import Cost, in_process_of_its_own, measure, median, print_table, rate_line, report
 
 ROWS = (200_000, 2_000_000)
 NAMES = {
@@ -45,17 +43,8 @@ def main(rounds: int) -> None:
                     continue
                 dsn = mariadb.dsn if "mysql" in name else postgres.dsn
                 costs = [_run(name, dsn, rows) for _ in range(rounds)]
-                cpu = median(cost.cpu_seconds for cost in costs)
-                base = base or cpu
-                lines.append(
-                    [
-                        f"{rows:,} rows: {label}",
-                        f"{cpu:.2f}",
-                        f"{rows / cpu:,.0f}",
-                        f"{cpu / base:.2f}",
-                        f"{max(cost.peak_mb for cost in costs):.0f}",
-                    ]
-                )
+                base = base or median(cost.cpu_seconds for cost in costs)
+                lines.append(rate_line(f"{rows:,} rows: {label}", rows, costs, base))
         print_table(["", "CPU s", "rows per CPU s", "times `COPY`", "peak MB"], lines)
 
 
@@ -85,12 +74,6 @@ def _mariadb_table(rows: int) -> str:
     )
 
 
-def _measured(name: str, work: Callable[[], object]) -> None:
-    wall, cpu = time.perf_counter(), time.process_time()
-    work()
-    report({name: Cost(time.perf_counter() - wall, time.process_time() - cpu, peak_mb())})
-
-
 def _copy(dsn: str, rows: int, home: Path) -> None:
     import polars as pl
 
@@ -107,7 +90,7 @@ def _copy(dsn: str, rows: int, home: Path) -> None:
         frame.write_parquet(home / "rows.parquet", compression="zstd")
         assert frame.height == rows
 
-    _measured("copy", work)
+    report({"copy": measure(work)[0]})
 
 
 def _pymysql(dsn: str, rows: int) -> None:
@@ -125,7 +108,7 @@ def _pymysql(dsn: str, rows: int) -> None:
             cursor.execute(f"SELECT * FROM contacts_{rows}")
             assert sum(1 for _ in cursor) == rows
 
-    _measured("pymysql", work)
+    report({"pymysql": measure(work)[0]})
 
 
 def _landed(name: str, dsn: str, rows: int, home: Path) -> None:
@@ -166,7 +149,7 @@ def _landed(name: str, dsn: str, rows: int, home: Path) -> None:
         )
         assert record.rows_landed == rows
 
-    _measured(name, work)
+    report({name: measure(work)[0]})
 
 
 if __name__ == "__main__":

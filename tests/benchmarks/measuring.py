@@ -72,6 +72,13 @@ def in_process_of_its_own(
     return {name: Cost(**cost) for name, cost in json.loads(done.stdout.splitlines()[-1]).items()}
 
 
+def rate_line(label: str, rows: int, costs: Sequence[Cost], base: float) -> list[str]:
+    """A line of a table: median CPU seconds, rows a CPU second, times the ``base`` in CPU seconds, largest peak."""
+    cpu = median(cost.cpu_seconds for cost in costs)
+    peak = max(cost.peak_mb for cost in costs)
+    return [label, f"{cpu:.2f}", f"{rows / cpu:,.0f}", f"{cpu / base:.2f}", f"{peak:.0f}"]
+
+
 def median(values: Iterable[float]) -> float:
     """The middle value; of an even number the lower of the two in the middle."""
     ordered = sorted(values)
