@@ -1,8 +1,9 @@
 """The ``http`` kind: APIs over HTTP, declared in YAML.
 
 ``config`` what may be declared, ``templates`` how requests are filled, ``auth`` and ``client`` how they are sent,
-``records`` how answers become rows, ``paging`` how to come to the next page, ``windows`` what is asked for tonight,
-``engine`` how a load is read. Does not belong here: anything about one vendor (``sources.presets``).
+``records`` how answers become rows, ``paging`` how to come to the next page, ``reader`` how one page or file is had,
+``windows`` what is asked for tonight, ``engine`` how a load is read. Does not belong here: anything about one vendor
+(``sources.presets``).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Requests as they go over the wire: budget, pace, retries, redirects, login, errors in answers, secrets kept out.
 
 Belongs here: everything between a filled request and an answer that can be believed. Does not belong here: which
-requests are made (``engine``) and what an answer holds (``records``).
+requests are made (``reader``) and what an answer holds (``records``).
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """What may stand in a source YAML of ``type: http``: ``connection`` and a stream's ``from``.
 
 Belongs here: the models, and faults that show in the YAML alone. Does not belong here: what is done with them
-(``client`` sends, ``records`` reads answers, ``paging`` goes from page to page, ``engine`` puts the load together).
+(``client`` sends, ``records`` and ``reader`` read answers, ``paging`` goes from page to page, ``engine`` puts the load
+together).
 
 Texts that may hold ``{{ … }}`` are templates (``templates`` names their variables). Paths into an answer are JMESPath
 expressions over the answer as text: numbers keep the characters they were sent with.

@@ -1,53 +1,32 @@
 """One load of a stream over HTTP: its units read page by page, reconciled, and what is left when the budget ends.
 
-Does not belong here: the parts that it puts together (``windows``, ``paging``, ``client``, ``records``).
+Does not belong here: what is asked for (``windows``) and how one page or file of it is had (``reader``).
 """
 
 from __future__ import annotations
 
-import gzip
-import hashlib
-import itertools
 import queue
 import shutil
 import threading
-import zipfile
-import zlib
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any
 
 import polars as pl
 
 from orchestration.sources.drift import require_columns
 from orchestration.sources.errors import SourceError
-from orchestration.sources.files import FilesOrigin, read_file
 from orchestration.sources.http import records as answers
 from orchestration.sources.http import windows
-from orchestration.sources.http.client import (
-    Answer,
-    BudgetUsedUpError,
-    Client,
-    DayBudget,
-    SkippedError,
-)
-from orchestration.sources.http.config import (
-    ErrorRule,
-    Export,
-    HttpOrigin,
-    NumberPaging,
-    Records,
-    Request,
-)
-from orchestration.sources.http.paging import Asked, PageError, Pager, Position, count, pager
-from orchestration.sources.http.records import RecordsError
+from orchestration.sources.http.client import BudgetUsedUpError, Client, DayBudget, SkippedError
+from orchestration.sources.http.config import HttpOrigin, NumberPaging
+from orchestration.sources.http.paging import Position
+from orchestration.sources.http.reader import Reader, Walk
 from orchestration.sources.http.windows import Point, Task, Unit
 from orchestration.sources.kinds import Batch, Delivery, Plan, ReadRequest
-from orchestration.sources.landing import META_SCHEMA, REJECT_SCHEMA
 from orchestration.sources.pii import protect
 from orchestration.sources.vanished import key_columns, vanished_rows
 
@@ -55,18 +34,8 @@ _READINGS = 5
 """Readings of numbered pages before they are given up as never the same twice."""
 _JUDGED_ROWS = 20
 """Records without a declared field that say that the field is gone, and not only empty."""
-_CHUNK_ROWS = 20_000
-_POSITION_OF = {
-    "token": "paging.param, or page.token in a template",
-    "link": "the link of the answer",
-    "keyset": "last.<field> in a template",
-    "page": "paging.param, or page.number in a template",
-    "offset": "paging.param, or page.offset in a template",
-}
-"""What in a request names the page."""
 _GATHERED_ROWS, _GATHERED_PAGES = 20_000, 200
 """Pages that are landed together, at most."""
-_EXPORT_TRIES = 3
 _DOWNLOADS = ".download"
 
 
@@ -114,23 +83,6 @@ def plan_stream(request: ReadRequest) -> Plan:
     return Plan(window=window, parts=len(task.units), requests=each * len(task.units), note="; ".join(notes))
 
 
-@dataclass
-class _Page:
-    """One page: its rows as landed, the position behind it, and how many records the source counts in all."""
-
-    rows: pl.DataFrame
-    following: Position | None
-    total: int | None = None
-
-
-@dataclass
-class _Memory:
-    """What one sequence of pages has shown so far."""
-
-    pages: set[bytes] = field(default_factory=set)
-    positions: set[str] = field(default_factory=set)
-
-
 class _StopError(Exception):
     """Another thread failed; this one ends."""
 
@@ -151,6 +103,7 @@ class _Scan:
         self._task = task
         self._folder = folder
         self._origin: HttpOrigin = origin or request.config.origin
+        self._reader = Reader(request, client, self._origin, folder, task.begin)
         self._largest: Point | None = windows.kept(task.resume.get("largest")) if task.resume else None
         self._left: dict[str, Unit] = {unit.key: unit for unit in task.units}
         self._total = task.total
@@ -159,8 +112,6 @@ class _Scan:
         self._columns: set[str] = set()
         self._ancestors: set[str] = set()
         self._rows = 0
-        self._names = 0
-        self._sliced: dict[bytes, str] = {}
         self._lock = threading.Lock()
         self._scans_keys = request.config.deletes.strategy == "key_scan" and task.kind != "backfill"
 
@@ -272,8 +223,8 @@ class _Scan:
     def _read(self, unit: Unit, todo: deque[Unit]) -> Iterator[Batch]:
         """The rows of one unit; a unit with too many records is put back as two."""
         try:
-            with self._to_correct(self._place):
-                export = self._exported(self._origin.export, unit) if self._origin.export else {}
+            with self._reader.to_correct(self._reader.place):
+                export = self._reader.exported(unit)
                 if isinstance(self._origin.paging, NumberPaging):
                     yield from self._reconciled(unit, export, todo)
                 else:
@@ -283,18 +234,17 @@ class _Scan:
 
     def _sequence(self, unit: Unit, export: Mapping[str, Any]) -> Iterator[Batch]:
         """Pages or files, one behind the other, from where the last load ended."""
-        steps = pager(self._origin.paging)
-        memory = _Memory()
-        position: Position | None = self._positions.get(unit.key) or self._begin(steps)
-        is_of_another_day = position != steps.first()
+        walk = Walk(unit, export)
+        position: Position | None = self._positions.get(unit.key) or self._begin()
+        is_of_another_day = position != self._reader.first()
         while position is not None:
             try:
-                batches, following = self._at_position(unit, steps, position, export, memory)
+                batches, following = self._reader.at(walk, position)
             except SourceError:
                 if not is_of_another_day:
                     raise
                 # A token may not live until the next day; what it led to is read again from the beginning.
-                position, memory, is_of_another_day = steps.first(), _Memory(), False
+                position, walk, is_of_another_day = self._reader.first(), Walk(unit, export), False
                 continue
             is_of_another_day = False
             for batch in batches:
@@ -306,16 +256,7 @@ class _Scan:
                     self._positions[unit.key] = following or position
             position = following
 
-    def _at_position(
-        self, unit: Unit, steps: Pager, position: Position, export: Mapping[str, Any], memory: _Memory
-    ) -> tuple[Iterable[Batch], Position | None]:
-        """The page or file at a position, already known to be whole, and the position behind it."""
-        if self._origin.records.is_file:
-            return self._file(unit, steps, position, export, memory)
-        page = self._page(unit, steps, position, export, memory)
-        return [Batch(page.rows)], page.following
-
-    def _begin(self, steps: Pager) -> Position:
+    def _begin(self) -> Position:
         """The first position, or where the last load ended for a source that remembers."""
         previous = self._request.previous
         if (
@@ -325,7 +266,7 @@ class _Scan:
             and previous.state.get("position")
         ):
             return dict(previous.state["position"])
-        return steps.first()
+        return self._reader.first()
 
     def _is_older(self, unit: Unit, rows: pl.DataFrame) -> bool:
         """Whether all rows are older than the window, where the newest come first."""
@@ -340,16 +281,15 @@ class _Scan:
         """Numbered pages, read until nothing can have moved between them."""
         paging = self._origin.paging
         assert isinstance(paging, NumberPaging)
-        steps = pager(paging)
         over = self._origin.slices.over if self._origin.slices else None
         before: set[int] | None = None
         for _ in range(_READINGS):
-            position: Position | None = steps.first()
-            memory = _Memory()
+            position: Position | None = self._reader.first()
+            walk = Walk(unit, export)
             totals: list[int | None] = []
             seen: set[int] = set()
             while position is not None:
-                page = self._page(unit, steps, position, export, memory)
+                page = self._reader.page(walk, position)
                 totals.append(page.total)
                 halves = unit.halves() if over is not None and (totals[0] or 0) > over else None
                 if halves is not None:
@@ -366,7 +306,7 @@ class _Scan:
                 if totals[0] is None:
                     raise SourceError(
                         f"{self._request.name}: the answer has no count at paging.total {paging.total!r}; correct "
-                        f"{self._place}, or use reconcile: reread"
+                        f"{self._reader.place}, or use reconcile: reread"
                     )
                 if totals[0] == totals[-1] == len(seen):
                     return
@@ -380,7 +320,8 @@ class _Scan:
                 before = seen
         raise SourceError(
             f"{self._request.name}: {found}, in {_READINGS} readings: records move between the pages while they are "
-            f"read. Nothing was loaded. Ask for slices of time that are over, or another paging, in {self._place}"
+            f"read. Nothing was loaded. Ask for slices of time that are over, or another paging, in "
+            f"{self._reader.place}"
         )
 
     def _identities(self, rows: pl.DataFrame, by_key: bool) -> set[int]:
@@ -388,348 +329,6 @@ class _Scan:
         if by_key and isinstance(key, list) and set(key) <= set(rows.columns):
             rows = rows.select(key)
         return set(rows.select(sorted(rows.columns)).hash_rows(seed=7).to_list()) if rows.width else set()
-
-    def _page(self, unit: Unit, steps: Pager, position: Position, export: Mapping[str, Any], memory: _Memory) -> _Page:
-        """One page, asked for until it can be the one that follows."""
-        attempts = self._request.source.connection.retry.attempts
-        for attempt in range(1, attempts + 1):
-            asked = steps.asked(position)
-            answer = self._ask(self._origin.request, unit, asked, export)
-            try:
-                return self._checked(unit, steps, position, answer, memory, doubts=attempt == 1 < attempts)
-            except PageError as error:
-                if attempt == attempts:
-                    raise SourceError(
-                        f"{self._request.name}: {error}; asked {attempts} times. Nothing was loaded. Look at "
-                        f"{self._place}"
-                    ) from error
-                self._client.wait(self._client.backoff(attempt))
-        raise AssertionError("attempts is at least 1")
-
-    def _checked(
-        self, unit: Unit, steps: Pager, position: Position, answer: Answer, memory: _Memory, *, doubts: bool
-    ) -> _Page:
-        """A page that can be the one asked for; ``doubts`` also asks again for one that another slice gave."""
-        records = self._origin.records
-        if answer.status == 200 and not answer.content.strip() and not records.may_be_absent:
-            raise PageError(
-                "an empty answer came where a page of records was asked for; if that means that there are none, add "
-                "records.may_be_absent: true"
-            )
-        with self._to_correct(self._at("records")):
-            found = [] if answer.is_empty else answers.locate(answer.document, records)
-        flat = self._flat(found, unit)
-        # Pages are told apart and followed by records, of which an exploded row is only a part.
-        plain = self._flat(found, unit, records.model_copy(update={"explode": None})) if records.explode else flat
-        rows = self._framed(flat, unit)
-        content = _digest(rows if plain is flat else self._framed(plain, unit))
-        if plain and content in memory.pages:
-            raise PageError(
-                "a page came a second time where the next one was asked for; look whether the request says where the "
-                f"next page begins ({_POSITION_OF.get(self._origin.paging.kind, 'its parameters')})"
-            )
-        if plain and self._has_parts and self._is_anothers(_digest(answers.frame(plain)), unit) and doubts:
-            raise PageError("a page is that of another slice or value of each")
-        self._require_key(flat, unit)
-        following = self._client.without_credentials(steps.following(position, answer, plain))
-        repeats = getattr(self._origin.paging, "repeats", False)
-        memory.positions.add(repr(position))
-        if following is not None and not repeats and repr(following) in memory.positions:
-            raise PageError(f"the page leads back to one that was read before ({self._shown(following)})")
-        memory.pages.add(content)
-        total = None
-        paging = self._origin.paging
-        if isinstance(paging, NumberPaging) and paging.total is not None:
-            total = count(paging.total, answer)
-        return _Page(rows, following, total=total)
-
-    @property
-    def _has_parts(self) -> bool:
-        return bool(self._origin.slices or self._origin.each)
-
-    def _is_anothers(self, content: bytes, unit: Unit) -> bool:
-        """Whether a slice, or a value of ``each``, gave the same before.
-
-        Two may hold the same, where both count a bound in; a source that says it again is believed.
-        """
-        with self._lock:
-            return self._sliced.setdefault(content, unit.key) != unit.key
-
-    def _require_key(self, flat: Sequence[Mapping[str, str | None]], unit: Unit) -> None:
-        """Fail where no record of a page has a key: an error that is no list would pass for a record."""
-        key = self._request.config.primary_key
-        own = [name for name in key if name not in unit.constants] if isinstance(key, list) else []
-        if flat and own and all(row.get(name) is None for row in flat for name in own):
-            raise PageError(
-                f"none of the page's records has {' or '.join(map(repr, own))} (primary_key), but "
-                f"{self._client.excerpt(', '.join(flat[0]))}"
-            )
-
-    def _flat(
-        self, found: Sequence[dict[str, Any]], unit: Unit, records: Records | None = None
-    ) -> list[dict[str, str | None]]:
-        with self._to_correct(self._at("records")):
-            return answers.flat_rows(found, records or self._origin.records, unit.pickable)
-
-    def _framed(self, flat: Sequence[Mapping[str, str | None]], unit: Unit) -> pl.DataFrame:
-        with self._to_correct(self._at("records")):
-            rows = answers.frame(flat, unit.constants)
-        if reserved := [name for name in rows.columns if name in META_SCHEMA]:
-            raise SourceError(
-                f"{self._request.name}: the records have fields named {', '.join(reserved)}, which the landing uses "
-                f"itself; take the fields that are wanted, under other names, by records.path, such as "
-                f"'items[].{{id: id, name: name, other{reserved[0]}: {reserved[0]}}}'"
-            )
-        return rows
-
-    def _ask(
-        self,
-        spec: Request,
-        unit: Unit,
-        asked: Asked,
-        export: Mapping[str, Any],
-        *,
-        to_file: Path | None = None,
-        is_json: bool = True,
-    ) -> Answer:
-        rules: list[ErrorRule] = self._origin.errors
-        return self._client.send(
-            spec,
-            {**self._variables(unit), **asked.variables, "export": dict(export)},
-            rules=rules,
-            url=asked.url,
-            params=asked.params,
-            to_file=to_file,
-            is_json=is_json,
-        )
-
-    def _variables(self, unit: Unit) -> dict[str, Any]:
-        return {
-            "window": unit.window.variables,
-            "each": dict(unit.each),
-            "parent": dict(unit.parent),
-            "page": {"token": None},
-            "last": {},
-            "export": {},
-            "now": self._task.begin,
-        }
-
-    def _exported(self, export: Export, unit: Unit) -> dict[str, Any]:
-        """Start an export and wait for it; one that fails is started anew."""
-        nothing = Asked({}, {})
-        said = ""
-        for attempt in range(1, _EXPORT_TRIES + 1):
-            started = self._ask(export.start, unit, nothing, {})
-            values = self._values(export.values, started, "export.values")
-            if export.poll is None:
-                return values
-            waited, pause = 0.0, export.every_seconds
-            while True:
-                # Without a path into it, the answer may be the file itself.
-                is_json = bool(export.status or export.poll_values)
-                answer = self._ask(export.poll, unit, nothing, values, is_json=is_json)
-                state = answers.as_text(answers.find(export.status, answer.document)) if export.status else None
-                if state in export.done or answer.status in export.done_status:
-                    return values | self._values(export.poll_values, answer, "export.poll_values")
-                if state in export.failed:
-                    said = self._client.excerpt(answers.json_text(answer.document))
-                    break
-                if waited >= export.timeout_seconds:
-                    raise SourceError(
-                        f"{self._request.name}: the export is still {state!r} after {waited:.0f} s; raise "
-                        f"export.timeout_seconds in {self._place}, or ask for a shorter window (slices)"
-                    )
-                self._client.wait(pause)
-                waited += max(pause, 0.001)
-                pause = min(pause * 1.5, 10 * export.every_seconds)
-            self._client.wait(self._client.backoff(attempt))
-        raise SourceError(
-            f"{self._request.name}: the source says {_EXPORT_TRIES} times that its export failed: "
-            f"{said}. Nothing was loaded; try again later"
-        )
-
-    def _values(self, paths: Mapping[str, str], answer: Answer, place: str) -> dict[str, Any]:
-        values = {}
-        for name, path in paths.items():
-            value = answers.find(path, answer.document)
-            if value is None:
-                raise SourceError(
-                    f"{self._request.name}: the answer has nothing at {path!r} ({place}.{name}): "
-                    f"{self._client.excerpt(answers.json_text(answer.document))}; correct {self._place}"
-                )
-            values[name] = value
-        return values
-
-    def _file(
-        self, unit: Unit, steps: Pager, position: Position, export: Mapping[str, Any], memory: _Memory
-    ) -> tuple[Iterator[Batch], Position | None]:
-        """An answer that is a file: on disk when this returns, read from there as its batches are."""
-        answer, path = self._downloaded(unit, steps.asked(position), export)
-        following = self._client.without_credentials(steps.following(position, answer, []))
-        memory.positions.add(repr(position))
-        if following is not None and repr(following) in memory.positions:
-            raise SourceError(
-                f"{self._request.name}: the file leads back to one that was read before "
-                f"({self._shown(following)}); look at {self._at('paging')}"
-            )
-        return self._batches_of(answer, path, unit), following
-
-    def _batches_of(self, answer: Answer, path: Path, unit: Unit) -> Iterator[Batch]:
-        if not answer.is_empty:
-            for file in self._unzipped(path) if self._origin.records.unzip else [path]:
-                yield from self._file_batches(file, unit)
-                file.unlink(missing_ok=True)
-        path.unlink(missing_ok=True)
-
-    def _downloaded(self, unit: Unit, asked: Asked, export: Mapping[str, Any]) -> tuple[Answer, Path]:
-        """One file, asked for until it is whole."""
-        records = self._origin.records
-        path = self._new_file("answer")
-        for attempt in range(1, _EXPORT_TRIES + 1):
-            if records.is_inside:
-                answer = self._ask(self._origin.request, unit, asked, export)
-                if not answer.is_empty:
-                    with self._to_correct(self._at("records")):
-                        path.write_bytes(answers.decoded(answer.document, records))
-            else:
-                answer = self._ask(self._origin.request, unit, asked, export, to_file=path, is_json=False)
-            is_doubtful = attempt == 1 and self._has_parts and self._is_anothers_file(answer, path, unit)
-            if self._is_whole(answer, path) and not is_doubtful:
-                return answer, path
-            if attempt < _EXPORT_TRIES:
-                self._client.wait(self._client.backoff(attempt))
-        raise SourceError(
-            f"{self._request.name}: the file that was downloaded is damaged ({path.stat().st_size} bytes); asked "
-            "several times. Nothing was loaded; try again later"
-        )
-
-    def _is_anothers_file(self, answer: Answer, path: Path, unit: Unit) -> bool:
-        """Whether a file with records is the one of another unit; a zip tells neither."""
-        records = self._origin.records
-        if answer.is_empty or records.unzip or records.format not in {"csv", "ndjson"}:
-            return False
-        with path.open("rb") as file:
-            lines = sum(1 for _ in itertools.islice(file, records.header_rows + 1))
-            if lines <= (records.header_rows if records.format == "csv" else 0):
-                return False
-            file.seek(0)
-            return self._is_anothers(hashlib.file_digest(file, "blake2b").digest(), unit)
-
-    def _is_whole(self, answer: Answer, path: Path) -> bool:
-        if answer.is_empty:
-            return True
-        try:
-            if self._origin.records.unzip:
-                with zipfile.ZipFile(path) as archive:
-                    return archive.testzip() is None
-            with _opened(path) as file:
-                while isinstance(file, gzip.GzipFile) and file.read(1 << 20):
-                    pass
-        except (zipfile.BadZipFile, EOFError, zlib.error, OSError):
-            return False
-        return True
-
-    def _unzipped(self, path: Path) -> Iterator[Path]:
-        with zipfile.ZipFile(path) as archive:
-            for member in archive.infolist():
-                if member.is_dir():
-                    continue
-                target = self._new_file(Path(member.filename).name or "member")
-                with archive.open(member) as source, target.open("wb") as file:
-                    shutil.copyfileobj(source, file, 1 << 20)
-                yield target
-
-    def _new_file(self, name: str) -> Path:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        with self._lock:
-            self._names += 1
-            return self._folder / f"{self._names:06d}-{name}"
-
-    def _file_batches(self, path: Path, unit: Unit) -> Iterator[Batch]:
-        records = self._origin.records
-        if records.format == "json" or (records.format is None and path.suffix == ".json"):
-            try:
-                with _opened(path) as file:
-                    document = answers.read_json(file.read())
-            except ValueError as error:
-                raise SourceError(
-                    f"{self._request.name}: the file holds no JSON ({error}); correct {self._place}"
-                ) from error
-            with self._to_correct(self._at("records")):
-                # Of a text inside, ``path`` led to the text; ``inner`` leads to the records.
-                found = answers.locate(document, records)
-            for begin in range(0, len(found), _CHUNK_ROWS):
-                yield self._file_batch(found[begin : begin + _CHUNK_ROWS], [], unit)
-            return
-        if records.format == "ndjson":
-            yield from self._ndjson(path, unit)
-            return
-        origin = FilesOrigin(
-            path=str(path),
-            format="csv",
-            profile=records.profile,
-            delimiter=records.delimiter,
-            quote=records.quote,
-            encoding=records.encoding,
-            header_rows=records.header_rows,
-        )
-        constants = [pl.lit(value, pl.String).alias(name) for name, value in unit.constants.items()]
-        config = self._request.config
-        # Columns that the unit gives are none of the file's.
-        asked = replace(
-            self._request,
-            config=config.model_copy(update={"optional": [*config.optional, *unit.constants, *records.pick]}),
-        )
-        for batch in read_file(asked, origin, path):
-            yield Batch(self._picked(batch.rows, unit).with_columns(constants), batch.rejects)
-
-    def _picked(self, rows: pl.DataFrame, unit: Unit) -> pl.DataFrame:
-        """Rows of a CSV with the columns of ``records.pick``."""
-        records = self._origin.records
-        if not records.pick:
-            return rows
-        known = unit.pickable
-        with self._to_correct(self._at("records")):
-            found = [answers.picks({**row, **known}, records) for row in rows.iter_rows(named=True)]
-        return rows.with_columns(
-            pl.Series(name, [answers.as_text(row[name]) for row in found], dtype=pl.String) for name in records.pick
-        )
-
-    def _ndjson(self, path: Path, unit: Unit) -> Iterator[Batch]:
-        found: list[dict[str, Any]] = []
-        bad: list[dict[str, Any]] = []
-        with _opened(path) as file:
-            for number, line in enumerate(file, 1):
-                if not line.strip():
-                    continue
-                try:
-                    record = answers.read_json(line)
-                except ValueError:
-                    record = None
-                if isinstance(record, dict):
-                    found.append(record)
-                elif not line.endswith(b"\n"):
-                    raise SourceError(
-                        f"{self._request.name}: the lines of JSON end in the middle of line {number}, so the answer "
-                        "was cut short. Nothing was loaded; try again later",
-                        True,
-                    )
-                else:
-                    text = line.decode(self._origin.records.encoding, "backslashreplace").rstrip("\n")
-                    bad.append({"_file": None, "_row": number, "reason": "no_json", "text": text})
-                if len(found) >= _CHUNK_ROWS:
-                    yield self._file_batch(found, bad, unit)
-                    found, bad = [], []
-        yield self._file_batch(found, bad, unit)
-
-    def _file_batch(self, found: Sequence[dict[str, Any]], bad: Sequence[dict[str, Any]], unit: Unit) -> Batch:
-        flat = self._flat(found, unit)
-        try:
-            self._require_key(flat, unit)
-        except PageError as error:
-            raise SourceError(f"{self._request.name}: {error}. Nothing was loaded. Look at {self._place}") from error
-        rows = self._framed(flat, unit)
-        return Batch(rows, pl.DataFrame(list(bad), schema=REJECT_SCHEMA) if bad else None)
 
     def _note(self, rows: pl.DataFrame) -> None:
         """Remember which columns came and how far the cursor got."""
@@ -868,37 +467,6 @@ class _Scan:
             return {}
         texts = {key: answers.json_text(position) for key, position in self._positions.items()}
         return {key: self._positions[key] for key, text in texts.items() if self._client.clean(text) == text}
-
-    def _shown(self, position: Position) -> str:
-        return ", ".join(f"{name} {self._client.clean(str(value))[:60]!r}" for name, value in position.items())
-
-    @contextmanager
-    def _to_correct(self, place: str) -> Iterator[None]:
-        """Raise a ``RecordsError`` as one that names the stream and the place in the YAML where it is mended."""
-        try:
-            yield
-        except RecordsError as error:
-            raise SourceError(f"{self._request.name}: {error}; correct {place}") from error
-
-    def _at(self, key: str) -> str:
-        return f"streams.{self._request.stream}.from.{key} in {self._request.source.path}"
-
-    @property
-    def _place(self) -> str:
-        return f"streams.{self._request.stream}.from in {self._request.source.path}"
-
-
-def _opened(path: Path) -> IO[bytes]:
-    """A file that was downloaded, unpacked where it is gzip."""
-    with path.open("rb") as file:
-        is_packed = file.read(2) == b"\x1f\x8b"
-    return cast(IO[bytes], gzip.open(path)) if is_packed else path.open("rb")
-
-
-def _digest(rows: pl.DataFrame) -> bytes:
-    """What tells one page from another."""
-    hashes = rows.hash_rows(seed=7).to_numpy().tobytes() if rows.width else b""
-    return hashlib.blake2b(hashes, person=str(rows.height).encode()[:16], digest_size=16).digest()
 
 
 def _gathered(batches: Iterator[Batch]) -> Iterator[Batch]:

@@ -1,6 +1,6 @@
 """From an answer to rows of text: JSON read without losing a digit, objects made flat, lists made rows or columns.
 
-Pure functions. Does not belong here: how the answer was had (``client``), CSV (``engine`` hands it to ``files``).
+Pure functions. Does not belong here: how the answer was had (``client``), CSV (``reader`` hands it to ``files``).
 """
 
 from __future__ import annotations

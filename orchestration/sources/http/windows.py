@@ -1,7 +1,7 @@
 """What is asked for tonight: the window, its slices, and the parents and values each slice is asked for.
 
 Belongs here: cursor values as the source writes them, the window of a load, its division into units. Does not belong
-here: how a unit is read (``engine``).
+here: how a unit is read (``engine``, ``reader``).
 """
 
 from __future__ import annotations
