@@ -5,7 +5,7 @@ from datetime import datetime
 import httpx
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestration.sources.http.client import Answer
@@ -83,6 +83,7 @@ def test_records_that_are_flat_already_are_taken_as_they_would_become(text):
     assert flat_rows(found, Records(false_is_null=True)) == list(rows(found, Records(false_is_null=True)))
 
 
+@settings(deadline=None)
 @given(st.lists(st.datetimes(datetime(1970, 1, 1), datetime(2200, 1, 1)), min_size=1, max_size=8), st.booleans())
 def test_the_latest_of_texts_of_one_form_is_the_latest_time(moments, with_fraction):
     timespec = "milliseconds" if with_fraction else "seconds"
