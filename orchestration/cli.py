@@ -28,6 +28,21 @@ PUBLISHED_OP = "published__release"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the return value is the exit status."""
+    try:
+        status = _run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        try:
+            print(flush=True)
+        except BrokenPipeError:
+            # Whoever reads the output (head, less) has seen enough; Python would complain once more at its end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return EXIT_BLOCKED
+        raise
+    return status
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     parser = argparse.ArgumentParser(prog="experience", description="The experience warehouse.")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("init", help="make the warehouse's home: a key for pseudonyms, the schema of source files")

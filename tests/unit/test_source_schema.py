@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import jsonschema
@@ -211,3 +213,12 @@ def test_the_verb_prints_it_and_init_writes_it(tmp_path, monkeypatch, capsys):
     assert main(["init"]) == 0
     written = tmp_path / "sources" / MODELINE.rpartition("=")[2]
     assert json.loads(written.read_text()) == schema()
+
+
+def test_a_reader_who_has_seen_enough_gets_no_traceback():
+    command = "import sys; from orchestration.cli import main; sys.exit(main(['sources', 'schema']))"
+    with subprocess.Popen([sys.executable, "-c", command], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+        assert child.stdout.readline() == b"{\n"
+        child.stdout.close()
+        assert child.stderr.read() == b""
+    assert child.returncode == 1
