@@ -15,20 +15,23 @@ from __future__ import annotations
 import polars as pl
 
 
-def measure(labelled: pl.DataFrame, truth: str = "truth", predicted: str = "predicted") -> dict[str, int | float]:
+def measure(
+    labelled: pl.DataFrame, truth: str = "truth", predicted: str = "predicted", *, count: str | None = None
+) -> dict[str, int | float]:
     """Every measure at once.
 
     Args:
         labelled: One row a record.
         truth: Column of the true person.
         predicted: Column of the person found.
+        count: Column that says how many records a row stands for; without it, one.
 
     Returns:
         ``records``, and what ``pairwise``, ``b_cubed``, ``adjusted_rand`` and ``clusters`` give.
     """
-    cells = _cells(labelled, truth, predicted)
+    cells = _cells(labelled, truth, predicted, count)
     return {
-        "records": labelled.height,
+        "records": int(cells["n"].sum()),
         **_pairwise(cells),
         **_b_cubed(cells),
         "adjusted_rand": _adjusted_rand(cells),
@@ -36,11 +39,13 @@ def measure(labelled: pl.DataFrame, truth: str = "truth", predicted: str = "pred
     }
 
 
-def pairwise(labelled: pl.DataFrame, truth: str = "truth", predicted: str = "predicted") -> dict[str, int | float]:
+def pairwise(
+    labelled: pl.DataFrame, truth: str = "truth", predicted: str = "predicted", *, count: str | None = None
+) -> dict[str, int | float]:
     """Pairs of records: ``true_pairs``, ``pred_pairs``, ``tp``, ``fp``, ``fn``, ``pair_precision``, ``pair_recall``,
     ``pair_f1`` (shares, 0 to 1; 1 where there is nothing to find or nothing was claimed).
     """  # noqa: D205
-    return _pairwise(_cells(labelled, truth, predicted))
+    return _pairwise(_cells(labelled, truth, predicted, count))
 
 
 def b_cubed(labelled: pl.DataFrame, truth: str = "truth", predicted: str = "predicted") -> dict[str, float]:
@@ -58,14 +63,14 @@ def clusters(labelled: pl.DataFrame, truth: str = "truth", predicted: str = "pre
     return _clusters(_cells(labelled, truth, predicted))
 
 
-def _cells(labelled: pl.DataFrame, truth: str, predicted: str) -> pl.DataFrame:
+def _cells(labelled: pl.DataFrame, truth: str, predicted: str, count: str | None = None) -> pl.DataFrame:
     if labelled.select(truth, predicted).null_count().sum_horizontal().item():
         raise ValueError(f"{truth} and {predicted} must not be null; leave records without label out")
-    return (
-        labelled.group_by(i=truth, j=predicted)
-        .agg(n=pl.len().cast(pl.Int64))
-        .with_columns(a=pl.col("n").sum().over("i"), b=pl.col("n").sum().over("j"))
-    )
+    cells = labelled.group_by(i=truth, j=predicted).agg(n=(pl.col(count).sum() if count else pl.len()).cast(pl.Int64))
+    # Persons are only told apart from here on, and numbers are compared faster than texts.
+    codes = {side: pl.col(side).cast(pl.String).cast(pl.Categorical(pl.Categories.random())) for side in ("i", "j")}
+    cells = cells.with_columns(**{side: code.to_physical() for side, code in codes.items()})
+    return cells.with_columns(a=pl.col("n").sum().over("i"), b=pl.col("n").sum().over("j"))
 
 
 def _pairs(column: pl.Series) -> int:

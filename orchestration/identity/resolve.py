@@ -48,10 +48,17 @@ _AGE_ORDER = (*RECORD_TABLES, LOGIN, VISITOR)
 
 @dataclass(frozen=True)
 class Identities:
-    """The tables ``identity_evidence`` and ``person_record``."""
+    """What came out.
+
+    Attributes:
+        evidence: The table ``identity_evidence``.
+        person_record: The table ``person_record``.
+        sizes: How many records each person has, web visitors left out.
+    """
 
     evidence: pl.DataFrame
     person_record: pl.DataFrame
+    sizes: pl.Series
 
 
 def resolve_identities(
@@ -97,9 +104,9 @@ def resolve(
         evidence[rule] = _together([evidence[rule], agreed])
         reasons[rule] = found.extend_constant(None, len(agreed.texts))
         holder = cluster(_free(evidence[rule], reasons[rule]).links, holder)
+    component = pl.Series("component", holder)
     return Identities(
-        _evidence_table(evidence, reasons, nodes, hmac_key),
-        _person_table(nodes, pl.Series(holder)),
+        _evidence_table(evidence, reasons, nodes, hmac_key), _person_table(nodes, component), _sizes(nodes, component)
     )
 
 
@@ -125,8 +132,8 @@ def _together(parts: list[Values]) -> Values:
 
 def _digests(rule: str, texts: pl.Series, hmac_key: bytes | None) -> pl.Series:
     digest = keyed_digest(hmac_key) if hmac_key else _digest
-    named = texts.to_frame("text").select(pl.concat_str(pl.lit(f"{rule}:"), "text")).to_series()
-    return pl.Series("digest", [digest(text.encode()) for text in named.to_list()], dtype=pl.Binary)
+    named = texts.to_frame("text").select(pl.concat_str(pl.lit(f"{rule}:"), "text").cast(pl.Binary)).to_series()
+    return pl.Series("digest", [digest(text) for text in named.to_list()], dtype=pl.Binary)
 
 
 def _digest(text: bytes) -> bytes:
@@ -154,7 +161,9 @@ def _evidence_table(
         links.append(held.filter(is_live[held["node"]]).select(packed("node", "place")).to_series())
     # Records and values are in the order of their keys, and so are the rows.
     rows = unpacked(pl.concat(links).unique().sort(), "node", "place")
-    table = pl.concat([nodes.select(NODE)[rows["node"]], pl.concat(values)[rows["place"]]], how="horizontal")
+    table = pl.concat(
+        [nodes.select(NODE)[rows["node"]], pl.concat(values, rechunk=True)[rows["place"]]], how="horizontal"
+    )
     table = table.with_columns(is_blocked=pl.col("block_reason").is_not_null())
     return table.select(DERIVED["identity_evidence"].schema.keys())
 
@@ -170,3 +179,8 @@ def _person_table(nodes: pl.DataFrame, component: pl.Series) -> pl.DataFrame:
     ids = pl.Series(["p_" + hashlib.sha256(key.encode()).hexdigest()[:32] for key in keys], dtype=pl.String)
     persons = nodes.with_columns(person_id=ids[component])
     return persons.filter(~pl.col("is_deleted")).select(DERIVED["person_record"].schema.keys())
+
+
+def _sizes(nodes: pl.DataFrame, component: pl.Series) -> pl.Series:
+    live = nodes.select(component, is_counted=pl.col("record_table") != VISITOR).filter(~nodes["is_deleted"])
+    return live.group_by("component").agg(pl.col("is_counted").sum())["is_counted"]

@@ -15,7 +15,7 @@ import polars as pl
 
 from orchestration.contracts import CONTRACTS, DERIVED
 from orchestration.identity.changes import changes
-from orchestration.identity.evidence import INPUTS, NODE, RULES, VISITOR
+from orchestration.identity.evidence import INPUTS, NODE, RULES
 from orchestration.identity.quality import measure, pairwise
 from orchestration.identity.resolve import resolve_identities
 from orchestration.identity.sharing import BLOCKED_SCHEMA, LOCAL_PART
@@ -92,12 +92,11 @@ def refresh_identity(store: CleanStore, *, settings: Settings, run_id: str, now:
         "person_record": found.person_record,
     }
     changed = tuple(name for name, frame in written.items() if store.replace(DERIVED[name], frame))
-    persons = found.person_record.filter(pl.col("record_table") != VISITOR).group_by("person_id").len()
     shared = found.evidence.filter("is_blocked").group_by("rule", "block_reason").agg(pl.col("value_hash").n_unique())
     return IdentityResult(
         records=found.person_record.height,
-        persons=found.person_record["person_id"].n_unique(),
-        largest=int(persons["len"].max() or 0),  # type: ignore[arg-type]
+        persons=len(found.sizes),
+        largest=int(found.sizes.max() or 0),  # type: ignore[arg-type]
         evidence=found.evidence.height,
         blocked={f"{rule} {reason}": count for rule, reason, count in shared.sort("rule", "block_reason").rows()},
         merges=new.filter(pl.col("change_kind") == "merge")["from_person_id"].n_unique(),
@@ -129,16 +128,18 @@ def measure_identity(store: CleanStore, *, settings: Settings) -> dict[str, int 
         raise IdentityError(f"{path} lacks the columns {', '.join(missing)}")
     linkable = labels["is_linkable"] if "is_linkable" in labels.columns else pl.repeat(True, labels.height, eager=True)
     labels = labels.select(*NODE, "true_person_id", linkable.alias("is_linkable")).drop_nulls()
-    records = store.scan(DERIVED["person_record"]).select(*NODE, "person_id").collect()
-    labelled = labels.join(records, on=list(NODE))
+    records = store.scan(DERIVED["person_record"]).select(*NODE, "person_id")
+    # Counted once: the records of a person are many, and every measure follows from the counts.
+    joined = labels.lazy().join(records, on=list(NODE))
+    labelled = joined.group_by("true_person_id", "person_id", "is_linkable").len().collect()
     if labelled.is_empty():
         return None
-    measured = measure(labelled, "true_person_id", "person_id")
-    reachable = pairwise(labelled.filter("is_linkable"), "true_person_id", "person_id")
+    measured = measure(labelled, "true_person_id", "person_id", count="len")
+    reachable = pairwise(labelled.filter("is_linkable"), "true_person_id", "person_id", count="len")
     return {
         **measured,
         "pair_recall_linkable": reachable["pair_recall"],
-        "labels_without_record": labels.height - labelled.height,
+        "labels_without_record": labels.height - measured["records"],
     }
 
 

@@ -65,7 +65,7 @@ def unpacked(numbers: pl.Series, high: str, low: str) -> pl.DataFrame:
 
 
 def shared(links: pl.DataFrame, holder: np.ndarray) -> pl.DataFrame:
-    """Values that several holders have: ``holder`` and ``value``, each pair once.
+    """Values that several holders have: ``holder`` and ``value``, a pair possibly more than once.
 
     Most values are held by one record, or by records that surer rules have joined.
 
@@ -73,9 +73,10 @@ def shared(links: pl.DataFrame, holder: np.ndarray) -> pl.DataFrame:
         links: ``node`` (position) and ``value`` (number).
         holder: For each node the number of the holder it belongs to so far.
     """
-    held = links.select("value", holder=pl.Series(holder)[links["node"]])
-    pairs = unpacked(held.select(packed("holder", "value")).to_series().unique(), "holder", "value")
-    return pairs.filter(pl.col("value").is_duplicated())
+    held = links.select("value", holder=pl.Series(holder)[links["node"]].cast(pl.UInt32))
+    spread = held.group_by("value").agg(is_shared=pl.col("holder").min() != pl.col("holder").max())
+    values = spread.filter("is_shared")["value"]
+    return held.filter(_is_among(held["value"], values, int(spread["value"].max() or 0) + 1))  # type: ignore[arg-type]
 
 
 def cluster(links: pl.DataFrame, holder: np.ndarray) -> np.ndarray:
@@ -140,8 +141,12 @@ def judge(rule: str, held: Values, holder: np.ndarray, traits: Mapping[str, Valu
         traits: What holders are compared by: name, birth_date, email, login.
         rules: How strict to be.
     """
-    pairs = shared(held.links, holder)
-    seen = _seen({trait: traits[trait] for trait in _TRAITS[rule]}, holder, pairs["holder"].to_numpy())
+    pairs = shared(held.links, holder).unique()
+    seen = _seen({trait: traits[trait] for trait in _TRAITS[rule]}, holder, pairs["holder"])
+    # Where but one holder has a profile, there is nothing to compare.
+    pairs = pairs.filter(_is_among(pairs["holder"], seen["holder"], len(holder)))
+    pairs = pairs.filter(pl.col("value").is_duplicated())
+    seen = seen.filter(_is_among(seen["holder"], pairs["holder"], len(holder)))
     profiles = seen.group_by("holder").agg(
         profile=pl.concat_str("trait", "text", separator="=").sort().str.join(_SEPARATOR),
         is_personal=pl.col("trait").is_in(["name", "birth_date"]).any(),
@@ -161,14 +166,19 @@ def judge(rule: str, held: Values, holder: np.ndarray, traits: Mapping[str, Valu
     return Judgement(pl.concat([capped, conflicts]), agreed)
 
 
-def _seen(traits: Mapping[str, Values], holder: np.ndarray, asked: np.ndarray) -> pl.DataFrame:
+def _is_among(numbers: pl.Series, wanted: pl.Series, count: int) -> pl.Series:
+    """Which of the numbers below ``count`` are wanted."""
+    is_wanted = np.zeros(count, dtype=bool)
+    is_wanted[wanted.to_numpy()] = True
+    return pl.Series(is_wanted)[numbers]
+
+
+def _seen(traits: Mapping[str, Values], holder: np.ndarray, asked: pl.Series) -> pl.DataFrame:
     """Traits of the holders that are asked for: ``holder``, ``trait``, ``text``."""
-    is_asked = np.zeros(len(holder), dtype=bool)
-    is_asked[asked] = True
     parts = [pl.DataFrame(schema={"holder": pl.UInt32(), "trait": pl.String(), "text": pl.String()})]
     for trait, values in traits.items():
         its = values.links.select("value", holder=pl.Series(holder)[values.links["node"]].cast(pl.UInt32))
-        its = its.filter(pl.Series(is_asked)[its["holder"]]).unique()
+        its = its.filter(_is_among(its["holder"], asked, len(holder))).unique()
         parts.append(its.select("holder", pl.lit(trait).alias("trait"), text=values.texts[its["value"]]))
     return pl.concat(parts)
 
