@@ -24,9 +24,8 @@ from orchestration.contracts.mapping import StrictModel
 from orchestration.settings import Settings
 from orchestration.sources.config import Hidden, Secret, SourceConfig
 from orchestration.sources.errors import ConfigError, SourceError, one_line
+from orchestration.sources.landing import DOWNLOADS
 
-DOWNLOADS = ".download"
-"""Folder beside a stream's loads; only the process that loads the stream uses it."""
 _PACKAGES = {
     "s3": "s3fs",
     "s3a": "s3fs",
@@ -320,4 +319,4 @@ def _version(info: Mapping[str, Any]) -> str:
     return f"{info.get('size')}:{told}"
 
 
-__all__ = ["DOWNLOADS", "FilesConnection", "Listed", "SourceFile", "Storage", "is_remote", "storage_of", "without"]
+__all__ = ["FilesConnection", "Listed", "SourceFile", "Storage", "is_remote", "storage_of", "without"]

@@ -28,6 +28,8 @@ from orchestration.sources.errors import SourceError
 
 MANIFEST = "_manifest.json"
 FORMAT = 1
+DOWNLOADS = ".download"
+"""Folder beside a stream's loads, for files on their way; only the process that loads the stream uses it."""
 META_SCHEMA: dict[str, pl.DataType] = {
     "_load_row": pl.Int64(),
     "_file": pl.String(),

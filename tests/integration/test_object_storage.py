@@ -13,7 +13,7 @@ from orchestration.sources import files_storage
 from orchestration.sources.config import parse_source
 from orchestration.sources.errors import ConfigError, SourceError
 from orchestration.sources.extract import extract
-from orchestration.sources.landing import Landing
+from orchestration.sources.landing import DOWNLOADS, Landing
 
 NOW = datetime(2026, 5, 1, 2)
 
@@ -118,7 +118,7 @@ def test_new_and_changed_objects_are_read_and_known_ones_not_downloaded(bucket):
     bucket.put("shop/3.csv", gzip.compress(b"id,email\n2,b\n", mtime=2))
     assert bucket.night().rows_landed == 2
     assert bucket.downloads == ["1.csv", "3.csv"]
-    assert not (bucket.settings.landing_dir / "shop" / "people" / files_storage.DOWNLOADS).exists()
+    assert not (bucket.settings.landing_dir / "shop" / "people" / DOWNLOADS).exists()
 
 
 def test_the_same_content_under_another_name_is_passed_over(bucket):
@@ -164,7 +164,7 @@ def test_an_object_that_changes_while_it_is_read_is_noticed(bucket, monkeypatch)
 
 
 def test_what_a_killed_download_left_is_removed(bucket):
-    left = bucket.settings.landing_dir / "shop" / "people" / files_storage.DOWNLOADS
+    left = bucket.settings.landing_dir / "shop" / "people" / DOWNLOADS
     left.mkdir(parents=True)
     (left / "half").write_text("x")
     bucket.put("shop/1.csv", "id,email\n1,a\n")

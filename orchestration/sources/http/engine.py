@@ -27,6 +27,7 @@ from orchestration.sources.http.paging import Position
 from orchestration.sources.http.reader import Reader, Walk
 from orchestration.sources.http.windows import Point, Task, Unit
 from orchestration.sources.kinds import Batch, Delivery, Plan, ReadRequest
+from orchestration.sources.landing import DOWNLOADS
 from orchestration.sources.pii import protect
 from orchestration.sources.vanished import key_columns, vanished_rows
 
@@ -36,7 +37,6 @@ _JUDGED_ROWS = 20
 """Records without a declared field that say that the field is gone, and not only empty."""
 _GATHERED_ROWS, _GATHERED_PAGES = 20_000, 200
 """Pages that are landed together, at most."""
-_DOWNLOADS = ".download"
 
 
 def read_stream(request: ReadRequest) -> Delivery:
@@ -47,7 +47,7 @@ def read_stream(request: ReadRequest) -> Delivery:
     """
     task = windows.task(request)
     client = Client(request)
-    folder = request.landing.root / request.source.source / request.stream / _DOWNLOADS
+    folder = request.landing.root / request.source.source / request.stream / DOWNLOADS
     shutil.rmtree(folder, ignore_errors=True)
 
     def free() -> None:
