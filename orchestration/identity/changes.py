@@ -33,7 +33,7 @@ def changes(before: pl.DataFrame, after: pl.DataFrame, run_id: str, now: datetim
     """
     key = list(NODE)
     # Of a person whose records all stayed, nothing has to be said.
-    gone = _gone(before, after, [*key, "person_id"])
+    gone = before.join(after, on=[*key, "person_id"], how="anti")
     still = after.join(gone, on=key, how="semi")
     moved = gone.select(*key, from_person_id="person_id").join(
         still.select(*key, to_person_id="person_id"), on=key, how="left"
@@ -64,16 +64,3 @@ def changes(before: pl.DataFrame, after: pl.DataFrame, run_id: str, now: datetim
         .select(contract.schema.keys())
         .sort(contract.key)
     )
-
-
-def _gone(before: pl.DataFrame, after: pl.DataFrame, columns: list[str]) -> pl.DataFrame:
-    """Rows of ``before`` that ``after`` does not hold.
-
-    Rows whose hash does not come again are gone for sure. If all others are equal, as they are where both tables are
-    sorted and no two rows have one hash, that is all; else rows are compared with rows.
-    """
-    old, new = (rows.select(columns).hash_rows() for rows in (before, after))
-    is_left, is_known = old.is_in(new.implode()), new.is_in(old.implode())
-    if before.filter(is_left).select(columns).equals(after.filter(is_known).select(columns)):
-        return before.filter(~is_left)
-    return before.join(after, on=columns, how="anti")

@@ -11,7 +11,7 @@ that a value is shared, comparing nights.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -132,8 +132,11 @@ def _together(parts: list[Values]) -> Values:
 
 def _digests(rule: str, texts: pl.Series, hmac_key: bytes | None) -> pl.Series:
     digest = keyed_digest(hmac_key) if hmac_key else _digest
-    named = texts.to_frame("text").select(pl.concat_str(pl.lit(f"{rule}:"), "text").cast(pl.Binary)).to_series()
-    return pl.Series("digest", [digest(text) for text in named.to_list()], dtype=pl.Binary)
+    return _each(digest, texts.to_frame("text").select(pl.concat_str(pl.lit(f"{rule}:"), "text")).to_series())
+
+
+def _each(digest: Callable[[bytes], bytes], texts: pl.Series) -> pl.Series:
+    return pl.Series("digest", [digest(text) for text in texts.cast(pl.Binary).to_list()], dtype=pl.Binary)
 
 
 def _digest(text: bytes) -> bytes:
@@ -175,8 +178,9 @@ def _person_table(nodes: pl.DataFrame, component: pl.Series) -> pl.DataFrame:
     aged = nodes.select("node", age=age).select(packed("age", "node").alias("age"), component=component)
     oldest = aged.group_by("component").agg(pl.col("age").min()).sort("component")
     oldest = unpacked(oldest["age"], "age", "node")
-    keys = nodes.select(NODE)[oldest["node"]].select(pl.concat_str(*NODE, separator="\x1f")).to_series().to_list()
-    ids = pl.Series(["p_" + hashlib.sha256(key.encode()).hexdigest()[:32] for key in keys], dtype=pl.String)
+    keys = nodes.select(NODE)[oldest["node"]].select(pl.concat_str(*NODE, separator="\x1f")).to_series()
+    hashes = _each(_digest, keys).bin.head(16).bin.encode("hex")
+    ids = hashes.to_frame("hash").select(pl.lit("p_") + pl.col("hash")).to_series()
     persons = nodes.with_columns(person_id=ids[component])
     return persons.filter(~pl.col("is_deleted")).select(DERIVED["person_record"].schema.keys())
 

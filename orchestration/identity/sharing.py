@@ -73,10 +73,14 @@ def shared(links: pl.DataFrame, holder: np.ndarray) -> pl.DataFrame:
         links: ``node`` (position) and ``value`` (number).
         holder: For each node the number of the holder it belongs to so far.
     """
-    held = links.select("value", holder=pl.Series(holder)[links["node"]].cast(pl.UInt32))
-    spread = held.group_by("value").agg(is_shared=pl.col("holder").min() != pl.col("holder").max())
-    values = spread.filter("is_shared")["value"]
-    return held.filter(_is_among(held["value"], values, int(spread["value"].max() or 0) + 1))  # type: ignore[arg-type]
+    values, holders = links["value"].to_numpy(), holder[links["node"].to_numpy()]
+    # Whatever holder of a value is noted last, only a shared value has another one.
+    noted = np.zeros(int(values.max(initial=0)) + 1, dtype=holders.dtype)
+    noted[values] = holders
+    is_shared = np.zeros(len(noted), dtype=bool)
+    is_shared[values[noted[values] != holders]] = True
+    kept = is_shared[values]
+    return pl.DataFrame({"holder": holders[kept].astype(np.uint32), "value": values[kept]})
 
 
 def cluster(links: pl.DataFrame, holder: np.ndarray) -> np.ndarray:
