@@ -7,7 +7,7 @@ Importing this module imports Great Expectations, which costs 3 to 4 CPU seconds
 that needs it, never at the top of a module that Dagster loads.
 
 Why the subclass: a plain SQL datasource hands out results of a connection that the pool has already reset, so
-that nearly every expectation fails to evaluate on DuckDB. One connection, kept for the whole run, mends that;
+that nearly every expectation fails to evaluate on DuckDB. One connection, that of the gate's session, mends that;
 closing it gives the file lock back. It rests on the private attribute ``_connection`` of GX's engine, which is
 why GX is pinned exactly and ``tests/integration/test_gx_engine.py`` runs every expectation that is used.
 """
@@ -19,8 +19,8 @@ from contextlib import contextmanager
 from typing import Any, ClassVar, Literal
 
 import great_expectations as gx
-import polars as pl
 import sqlalchemy as sa
+from duckdb_sqlalchemy import ConnectionWrapper
 from great_expectations.core.metric_domain_types import MetricDomainTypes
 from great_expectations.core.metric_function_types import MetricFunctionTypes
 from great_expectations.data_context.types.base import (
@@ -41,7 +41,7 @@ from great_expectations.expectations.registry import _registered_metrics
 from pydantic.v1 import PrivateAttr
 from sqlalchemy.pool import StaticPool
 
-from data_quality.rules import literal, quote
+from data_quality.session import Session
 
 
 class DuckDBExecutionEngine(SqlAlchemyExecutionEngine):
@@ -225,34 +225,30 @@ def _register() -> None:
     for provider in (_CompoundUniqueCount, _UniqueCount, _NoValues):
         _without_dependencies(provider)
     for name, definition in list(_registered_metrics.items()):
-        if name.endswith(".unexpected_values") or name == "unexpected_rows_query.table":
+        if name.endswith(".unexpected_values"):
             definition["providers"][DuckDBExecutionEngine.__name__] = (_NoValues, _no_values)
 
 
 _register()
 
 
-class Session:
-    """One context, one connection: what a run of a gate needs of Great Expectations.
-
-    Use it as a context manager; on leaving, every file lock is given back.
+class Validator:
+    """What a gate needs of Great Expectations: one context over the connection of its session.
 
     Args:
-        memory_limit: DuckDB's ``memory_limit``, or None for its default.
-        threads: DuckDB's ``threads``, or None for its default.
+        session: The gate's session. Closing either gives back every file lock.
     """
 
     result_format: ClassVar[dict[str, Any]] = {"result_format": "BASIC", "partial_unexpected_count": 0}
 
-    def __init__(self, memory_limit: str | None = None, threads: int | None = None) -> None:
-        engine = sa.create_engine("duckdb:///:memory:", poolclass=StaticPool, isolation_level="AUTOCOMMIT")
+    def __init__(self, session: Session) -> None:
+        engine = sa.create_engine(
+            "duckdb:///:memory:",
+            poolclass=StaticPool,
+            isolation_level="AUTOCOMMIT",
+            creator=lambda: ConnectionWrapper(session.connection),
+        )
         self._engine = DuckDBExecutionEngine(engine=engine, create_temp_table=False)
-        self.execute("SET TimeZone = 'UTC'")
-        self.execute("SET parquet_metadata_cache = true")
-        if memory_limit is not None:
-            self.execute(f"SET memory_limit = '{memory_limit}'")
-        if threads is not None:
-            self.execute(f"SET threads = {threads:d}")
         config = DataContextConfig(
             store_backend_defaults=InMemoryStoreBackendDefaults(init_temp_docs_sites=False),
             analytics_enabled=False,
@@ -262,49 +258,16 @@ class Session:
         self._datasource = DuckDBDatasource(name="gate", connection_string="duckdb:///:memory:")
         self._datasource._data_context = self._context
         self._datasource.use(self._engine)
-
-    def __enter__(self) -> Session:
-        """Return the session itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Give back every file lock."""
-        self.close()
+        self._assets = 0
 
     def close(self) -> None:
         """Close the connection and give back every file lock."""
         self._engine.close()
 
-    def execute(self, sql: str) -> list[tuple[Any, ...]]:
-        """Run ``sql`` on the session's connection and return its rows, none for a statement.
-
-        Raises:
-            sqlalchemy.exc.DBAPIError: DuckDB refused it.
-        """
-        with self._engine.get_connection() as connection:
-            result = connection.exec_driver_sql(sql)
-            return [tuple(row) for row in result.fetchall()] if result.returns_rows else []
-
-    def register(self, name: str, frame: pl.DataFrame) -> None:
-        """Make a copy of ``frame`` readable as table ``name``."""
-        with self._engine.get_connection() as connection:
-            driver: Any = connection.connection.driver_connection
-            driver.register(f"frame_{name}", frame.to_arrow())
-            connection.exec_driver_sql(f"CREATE TABLE {quote(name)} AS SELECT * FROM {quote('frame_' + name)}")
-            driver.unregister(f"frame_{name}")
-
-    def columns(self, table: str) -> dict[str, str]:
-        """Column to DuckDB type of a table or view of the session; empty where there is none."""
-        if not self.execute(
-            "SELECT 1 FROM information_schema.tables WHERE table_catalog = current_database() "
-            f"AND table_schema = 'main' AND table_name = {literal(table)}"
-        ):
-            return {}
-        return {row[0]: row[1] for row in self.execute(f"DESCRIBE {quote(table)}")}
-
     def batch(self, table: str) -> Batch:
-        """The whole of ``table``, a table or view of the session, as a batch."""
-        asset = self._datasource.add_table_asset(name=table, table_name=table)
+        """The whole of ``table``, a table or view of the session as it is now, as a batch."""
+        self._assets += 1
+        asset = self._datasource.add_table_asset(name=f"{table}-{self._assets}", table_name=table)
         return asset.get_batch(asset.build_batch_request())
 
     def validate(self, batch: Batch, expectations: Sequence[Expectation]) -> list[Any]:

@@ -53,17 +53,19 @@ class Expectation:
             the detail of a result: keys and counts, never a person's values. ``{text_values}`` stands for
             a query of the table's texts: ``column_name``, ``value`` and how often, ``n``; surrogate keys and hashes,
             which are digests, are left out.
+        by_row: Each row of the one table that it reads fails or passes by itself, whatever the others hold.
     """
 
     type: str
     kwargs: Mapping[str, Any] = field(default_factory=dict, hash=False)
     failing: str | None = None
     rows: str | None = None
+    by_row: bool = False
 
 
 def not_null(column: str) -> Expectation:
     """Every row has a value."""
-    return Expectation("ExpectColumnValuesToNotBeNull", {"column": column}, f"{quote(column)} IS NULL")
+    return Expectation("ExpectColumnValuesToNotBeNull", {"column": column}, f"{quote(column)} IS NULL", by_row=True)
 
 
 def in_set(column: str, values: Sequence[str | bool | int]) -> Expectation:
@@ -73,6 +75,7 @@ def in_set(column: str, values: Sequence[str | bool | int]) -> Expectation:
         "ExpectColumnValuesToBeInSet",
         {"column": column, "value_set": list(values)},
         f"{quote(column)} NOT IN ({listed})",
+        by_row=True,
     )
 
 
@@ -82,6 +85,7 @@ def matches(column: str, regex: str) -> Expectation:
         "ExpectColumnValuesToMatchRegex",
         {"column": column, "regex": regex},
         f"NOT regexp_matches({quote(column)}, {literal(regex)})",
+        by_row=True,
     )
 
 
@@ -99,6 +103,7 @@ def between(column: str, minimum: float | None, maximum: float | None) -> Expect
         "ExpectColumnValuesToBeBetween",
         {"column": column, "min_value": minimum, "max_value": maximum},
         " OR ".join(bounds),
+        by_row=True,
     )
 
 
@@ -117,9 +122,14 @@ def row_count(minimum: int | None = None, maximum: int | None = None) -> Expecta
     return Expectation("ExpectTableRowCountToBeBetween", {"min_value": minimum, "max_value": maximum})
 
 
-def no_rows(query: str) -> Expectation:
-    """``query`` finds nothing. It names tables of the gate and selects the keys of what it finds."""
-    return Expectation("UnexpectedRowsExpectation", rows=query)
+def no_rows(query: str, *, by_row: bool = False) -> Expectation:
+    """``query`` finds nothing. It names tables of the gate and selects the keys of what it finds.
+
+    Args:
+        query: The query.
+        by_row: It only looks at each row of one table, the rule's, by itself.
+    """
+    return Expectation("UnexpectedRowsExpectation", rows=query, by_row=by_row)
 
 
 @dataclass(frozen=True)
@@ -163,6 +173,17 @@ class Rule:
     def identity(self) -> tuple[str, str, str]:
         """Gate, target table and rule id: what tells rules apart."""
         return self.gate, self.target_table, self.rule_id
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of a rule: the columns of the ``check_result`` contract that say so."""
+
+    outcome: Outcome
+    element_count: int | None = None
+    unexpected_count: int | None = None
+    observed_value: str | None = None
+    detail: str | None = None
 
 
 @dataclass(frozen=True)

@@ -137,7 +137,9 @@ def _lineage(contract: Contract) -> Rule:
         "clean",
         contract.name,
         no_rows(
-            f"SELECT source, source_id, concat_ws('+', {missing}) AS is_null FROM {quote(contract.name)} WHERE {anyone}"
+            f"SELECT source, source_id, concat_ws('+', {missing}) AS is_null FROM {quote(contract.name)} "
+            f"WHERE {anyone}",
+            by_row=True,
         ),
         "completeness",
         "error",
@@ -224,7 +226,7 @@ def _not_in_the_future(contract: Contract, limits: Limits) -> list[Rule]:
             "not_in_the_future",
             "clean",
             contract.name,
-            no_rows(f"SELECT source, source_id FROM {quote(contract.name)} WHERE {late}"),
+            no_rows(f"SELECT source, source_id FROM {quote(contract.name)} WHERE {late}", by_row=True),
             "accuracy",
             "warn",
             f"No time of {contract.name} lies more than {limits.future_hours:g} hours after its extraction.",
@@ -241,7 +243,7 @@ def _not_in_the_future(contract: Contract, limits: Limits) -> list[Rule]:
                 f"{event}_not_in_the_future",
                 "clean",
                 contract.name,
-                no_rows(query),
+                no_rows(query, by_row=True),
                 "accuracy",
                 "error",
                 f"{contract.name}.{event}, by which days are counted, does not lie after its extraction.",
@@ -299,7 +301,7 @@ def _ordered(table: str, earlier: str, later: str, limits: Limits) -> Rule:
         f"{later}_after_{earlier}",
         "clean",
         table,
-        no_rows(f"SELECT source, source_id FROM {quote(table)} WHERE {quote(later)} < {quote(earlier)}"),
+        no_rows(f"SELECT source, source_id FROM {quote(table)} WHERE {quote(later)} < {quote(earlier)}", by_row=True),
         "consistency",
         "warn",
         f"{table}.{later} is not before {earlier}.",

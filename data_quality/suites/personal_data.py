@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from data_quality.personal_data import EMAIL, PHONE, id_card_sql
+from data_quality.personal_data import email_sql, id_card_sql, phone_sql
 from data_quality.rules import Expectation, Rule, Severity, literal, no_rows, quote
 from orchestration.contracts import CONTRACTS, DERIVED, TABLES, Kind, Pii
 
@@ -105,8 +105,8 @@ def _columns(mart: str) -> Expectation:
 def _content() -> Expectation:
     # The value stays out of the result: only the column and how often. A key of digits may look like a phone number.
     return no_rows(
-        f"SELECT column_name, sum(n) AS n FROM ({{text_values}}) WHERE regexp_matches(value, '{EMAIL}') OR "
-        f"{id_card_sql('value')} OR (NOT regexp_matches(column_name, '_id$') AND regexp_matches(value, '{PHONE}')) "
+        f"SELECT column_name, sum(n) AS n FROM ({{text_values}}) WHERE {email_sql('value')} OR {id_card_sql('value')} "
+        f"OR (NOT ends_with(column_name, '_id') AND {phone_sql('value')}) "
         "GROUP BY column_name"
     )
 

@@ -8,6 +8,7 @@ import pytest
 from data_quality.gate import decide
 from data_quality.rules import Expectation, Rule, in_set, no_rows, not_null, row_count
 from data_quality.run import RESULT_SCHEMA, Tables, run_rules
+from data_quality.session import Session
 from data_quality.suites import clean_rules
 from orchestration.contracts import CONTRACTS, CONTROL, DERIVED, Kind
 
@@ -295,12 +296,10 @@ def test_a_table_that_is_missing_is_errored(tmp_path):
 
 
 def test_a_gate_that_cannot_run_errors_every_rule(home, monkeypatch):
-    import data_quality.engine
-
     def fail(*_, **__):
         raise MemoryError("no room")
 
-    monkeypatch.setattr(data_quality.engine.Session, "__init__", fail)
+    monkeypatch.setattr(Session, "__init__", fail)
     results = check(home, RULES)
     assert results["outcome"].unique().to_list() == ["errored"]
     assert results.height == len(RULES)
@@ -310,7 +309,7 @@ def test_a_gate_that_cannot_run_errors_every_rule(home, monkeypatch):
 def test_a_count_that_is_missing_is_no_pass(home, monkeypatch):
     import data_quality.engine
 
-    original = data_quality.engine.Session.validate
+    original = data_quality.engine.Validator.validate
 
     def forget(self, batch, expectations):
         results = original(self, batch, expectations)
@@ -319,7 +318,7 @@ def test_a_count_that_is_missing_is_no_pass(home, monkeypatch):
             result.result["unexpected_count"] = None
         return [None, *results[1:]] if len(results) > 1 else results
 
-    monkeypatch.setattr(data_quality.engine.Session, "validate", forget)
+    monkeypatch.setattr(data_quality.engine.Validator, "validate", forget)
     rules = [rule("one", not_null("source"), column="source"), rule("two", not_null("source_id"), column="source_id")]
     assert check(home, rules)["outcome"].to_list() == ["errored", "errored"]
 
