@@ -28,6 +28,7 @@ def privacy_assets(
         settings: Where everything lies.
         clock: Gives the time of an audit row.
     """
+    searched: erase.SearchedFor = {}
 
     @dg.asset(
         key=ERASURE,
@@ -40,7 +41,7 @@ def privacy_assets(
         ),
     )
     def _erase(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-        begun = erase.begin(settings, sources)
+        begun = erase.begin(settings, sources, searched)
         for fault in begun.refused:
             context.log.warning("%s", fault)
         return dg.MaterializeResult(
@@ -57,7 +58,7 @@ def privacy_assets(
         group_name="privacy",
         owners=OWNERS["privacy"],
         pool=DUCKDB_POOL,
-        description="dbt's two files without the free blocks that still hold rows of a person who is being erased.",
+        description="dbt's two files without what their bytes still hold of a person who is being erased.",
     )
     def _compact() -> dg.MaterializeResult:
         with rewriting_files(settings):
@@ -76,7 +77,8 @@ def privacy_assets(
         ),
     )
     def _finish(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-        rows = erase.finish(settings, sources, run_id=context.run_id, now=clock())
+        rows = erase.finish(settings, sources, run_id=context.run_id, now=clock(), searched=searched)
+        searched.clear()
         return dg.MaterializeResult(metadata={"requests": dg.MetadataValue.json(rows)})
 
     return [_erase, _compact, _finish]

@@ -5,6 +5,7 @@ A number without country code needs the mapping's ``region``; no country is gues
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import cache, partial
 
 import phonenumbers
@@ -14,6 +15,7 @@ from orchestration.normalize.batches import by_batch, outcome_type, per_value
 
 INVALID_PHONE = "invalid_phone"
 NO_REGION = "phone_without_region"
+_END = 4
 
 
 def read_phone(text: str, region: str | None = None) -> tuple[str | None, str | None]:
@@ -44,3 +46,16 @@ def phones(expression: pl.Expr, region: str | None = None) -> pl.Expr:
     """Text to ``{value: E.164, reason}``, each distinct number once."""
     read = per_value(partial(read_phone, region=region))
     return by_batch(expression, read, outcome_type(pl.String()))
+
+
+def may_be_one_of(expression: pl.Expr, numbers: Collection[str]) -> pl.Expr:
+    """Whether a text may be read as one of some numbers (E.164): quick, and False only where ``read_phone`` differs.
+
+    What a country makes of a number's front (prefixes, exit codes) leaves its last digits. A text with anything but
+    digits and common separators may also end in an extension, or be written in letters or digits of another script:
+    that one may be any number.
+    """
+    ends = sorted({number[-_END:] for number in numbers})
+    plain = r"^\+?[0-9 ().\-]*$"
+    digits = expression.str.replace_all(r"[^0-9]", "")
+    return ~expression.str.contains(plain) | digits.str.slice(-_END).is_in(ends) | (digits.str.len_bytes() < _END)

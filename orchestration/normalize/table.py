@@ -43,6 +43,8 @@ _PARENT_IDS = {"answer": "response_id", "comment": "parent_id", "ticket_event": 
 """Columns that refer to a row of the same stream and so take the mapping's ``key_prefix``."""
 _ANSWER_FIELDS = ("value_text", "value_number", "missing_reason")
 
+_OF_THE_KEY = {SOURCE_ID, "response_id", "parent_id"}
+"""Columns that the key fills, always or where no field does."""
 _KEY, _DEAD, _SLOT, _TEXT = "__key", "__dead", "__slot", "__text"
 _REJECTS = "__rejects"
 
@@ -125,12 +127,12 @@ def read_columns(
         landed: As for ``normalise``; only the fields that ``source_fields`` names are needed.
         mapping: How the stream fills the table.
         context: Where the rows come from.
-        columns: Columns of the contract, none that is worked out from others.
+        columns: Columns of the contract, none that is worked out from others but ``source_id``.
 
     Returns:
-        ``_load_row``; ``is_of_table``, whether ``where`` lets the row through; ``source_id``, of the landed row
-        (without the question of a wide stream); and ``columns``, null where nothing fills them or the value cannot be
-        read.
+        ``_load_row``; ``is_of_table``, whether ``where`` lets the row through; and ``columns``, null where nothing
+        fills them or the value cannot be read; ``source_id`` is that of the landed row (without the question of a wide
+        stream).
     """
     narrow = mapping.model_copy(
         update={"fields": {name: entry for name, entry in mapping.fields.items() if name in columns}, "where": {}}
@@ -141,7 +143,7 @@ def read_columns(
 
 def source_fields(mapping: TableMapping, context: NormaliseContext, columns: Collection[str]) -> set[str] | None:
     """Source fields that ``read_columns`` needs; None where the key needs all of them."""
-    key = mapping.primary_key or context.primary_key
+    key = (mapping.primary_key or context.primary_key) if _OF_THE_KEY & set(columns) else ()
     if key == "content":
         return None
     mapped = {name for column in columns if column in mapping.fields for name in mapping.fields[column].source_fields}
@@ -753,8 +755,7 @@ class _ColumnReader(_Normaliser):
         return staged.select(
             LOAD_ROW,
             (pl.all_horizontal(kept) if kept else pl.lit(value=True)).fill_null(value=False).alias("is_of_table"),
-            pl.col(_KEY).alias(SOURCE_ID),
-            *(self.value(name).alias(name) for name in names),
+            *((pl.col(_KEY) if name == SOURCE_ID else self.value(name)).alias(name) for name in names),
         )
 
 

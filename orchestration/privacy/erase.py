@@ -2,9 +2,10 @@
 
 ``begin`` comes before anything is extracted: it finds the person, puts their identifiers on the suppression list and
 takes them out of clean tables, identity tables, quarantine and landing, in this order, because what the clean layer
-has to lose is worked out from the landing. The night then does its usual work. ``compact`` writes dbt's two files anew
-before they are published, and ``finish``, behind publishing, removes earlier releases, masks the strings in logs and
-the like, searches every file, and only then puts an audit row in place of the request.
+has to lose is worked out from the landing. The night then does its usual work. ``compact`` takes what dbt deleted
+out of the bytes of its two files before they are published, and ``finish``, behind publishing, removes earlier
+releases, masks the strings in logs and the like, searches every file, and only then puts an audit row in place of the
+request.
 
 Each step may be killed and repeated; a request stays until the last one is done. Does not belong here: how each layer
 is changed.
@@ -12,7 +13,7 @@ is changed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import reduce
@@ -23,6 +24,7 @@ import polars as pl
 from orchestration.contracts import CONTROL, DERIVED
 from orchestration.identity.evidence import NODE
 from orchestration.privacy import requests, search, suppression
+from orchestration.privacy.bytes_search import Searched, places_holding
 from orchestration.privacy.landed import Mode
 from orchestration.privacy.plan import LoadChange, Plan, Planner, apply_to_clean, masked_rejects
 from orchestration.privacy.requests import ErasureError, Request
@@ -33,11 +35,14 @@ from orchestration.settings import HMAC_KEY_VARIABLE, Settings
 from orchestration.sources.config import SourceConfig
 from orchestration.sources.landing import Landing
 from orchestration.warehouse.clean import CleanStore
-from orchestration.warehouse.compact import compact as compact_file
+from orchestration.warehouse.compact import clear
 from orchestration.warehouse.control import Control
 from orchestration.warehouse.publish import prune, releases
 
 _QUARANTINE = CONTROL["quarantine"].schema
+
+SearchedFor = dict[Subject, Searched]
+"""Landed parts that hold nothing of a person, by person."""
 
 
 @dataclass(frozen=True)
@@ -81,10 +86,15 @@ def preview(settings: Settings, sources: Mapping[str, SourceConfig], request: Re
     return _counts(store, subject, plan, settings)
 
 
-def begin(settings: Settings, sources: Mapping[str, SourceConfig]) -> Begun:
+def begin(settings: Settings, sources: Mapping[str, SourceConfig], searched: SearchedFor | None = None) -> Begun:
     """Take the persons whom requests ask for out of everything that a night starts from.
 
     A request that cannot be carried out as it stands keeps the reason and does not stop the others.
+
+    Args:
+        settings: Where everything lies.
+        sources: Configured sources.
+        searched: Takes what the landing was found not to hold, for ``finish`` in the same process.
     """
     waiting, refused = requests.pending(settings.home)
     if not waiting:
@@ -113,7 +123,8 @@ def begin(settings: Settings, sources: Mapping[str, SourceConfig]) -> Begun:
             requested_at=request.requested_at,
             key=key,
         )
-        plan = _planner(settings, store, sources).plan(subject, request.mode)
+        known = {} if searched is None else searched
+        plan = _planner(settings, store, sources, known.setdefault(subject, Searched())).plan(subject, request.mode)
         counts = _counts(store, subject, plan, settings)
         counts = {name: max(number, request.counts.get(name, 0)) for name, number in counts.items()}
         requests.write(settings.home, replace(request, counts=counts))
@@ -130,16 +141,24 @@ def is_under_way(settings: Settings) -> bool:
 
 
 def compact(settings: Settings) -> bool:
-    """Write dbt's two files anew where a request is under way; whether one is."""
-    if not is_under_way(settings):
+    """Take what was deleted out of the bytes of dbt's two files where a request is under way; whether one is."""
+    begun = _begun(settings)
+    if not begun:
         return False
-    compact_file(settings.marts_path, settings)
-    compact_file(settings.warehouse_path, settings, beside={settings.marts_path.stem: settings.marts_path})
+    strings = _strings(begun)
+    clear(settings.marts_path, settings, lambda path: places_holding(path, strings))
+    beside = {settings.marts_path.stem: settings.marts_path}
+    clear(settings.warehouse_path, settings, lambda path: places_holding(path, strings), beside)
     return True
 
 
 def finish(
-    settings: Settings, sources: Mapping[str, SourceConfig], *, run_id: str, now: datetime
+    settings: Settings,
+    sources: Mapping[str, SourceConfig],
+    *,
+    run_id: str,
+    now: datetime,
+    searched: SearchedFor | None = None,
 ) -> list[dict[str, int | str]]:
     """Remove what is left of the persons whose requests are under way, look whether anything is, and say so.
 
@@ -148,6 +167,8 @@ def finish(
         sources: Configured sources.
         run_id: Run that published what is current now.
         now: When.
+        searched: What ``begin`` found in this process and with these sources; a landed part whose bytes it searched for
+            the same person is not read again. Without it everything is.
 
     Returns:
         The audit row of each request.
@@ -166,29 +187,31 @@ def finish(
     prune(settings, 1)
     removed = before - len(releases(settings))
     subjects = {request.request_id: Subject.from_json(request.found or {}) for request in begun}
-    strings = reduce(or_, (subject.strings for subject in subjects.values()), Strings())
-    masked, searched, left = 0, 0, []
+    strings = _strings(begun)
+    masked, looked_at, left = 0, 0, []
     kept = (settings.landing_dir, settings.clean_dir, settings.serving_dir, settings.warehouse_path.parent)
     for path in search.files(settings, sources):
         if not any(path.is_relative_to(folder) for folder in kept):
             masked += search.mask(path, strings)
+    # Landed rows are searched by the plan that finds nothing more to do.
+    landed = {
+        manifest.folder / part.name
+        for manifest in _manifests(settings)
+        for part in (*manifest.parts, *manifest.rejects)
+    }
     for path in search.files(settings, sources):
-        searched += 1
-        # The landing is searched row by row, by the plan that finds nothing more to do; clean tables file by file.
-        layers = (settings.landing_dir, settings.clean_dir)
-        if path.suffix == ".parquet" and any(path.is_relative_to(folder) for folder in layers):
-            continue
-        if search.holds(path, strings):
+        looked_at += 1
+        if path not in landed and search.holds(path, strings, made_in=settings.clean_dir):
             left.append(str(path.relative_to(settings.home)))
-    left += [str(path.relative_to(settings.home)) for path in search.tables_holding(settings.clean_dir, strings)]
-    planner = _planner(settings, store, sources)
     for request in begun:
-        plan = planner.plan(subjects[request.request_id], request.mode)
+        subject = subjects[request.request_id]
+        known = {} if searched is None else searched
+        plan = _planner(settings, store, sources, known.get(subject)).plan(subject, request.mode)
         left += [str(change.manifest.folder.relative_to(settings.home)) for change in plan.loads if change.numbers]
         left += [str(change.manifest.folder.relative_to(settings.home)) for change in plan.loads if change.rejects]
         left += [f"clean/{table}" for table, change in plan.tables.items() if change.rows]
         if request.mode is Mode.DELETE:
-            left += _identity_left(store, subjects[request.request_id])
+            left += _identity_left(store, subject)
     if left:
         raise ErasureError(
             f"request {', '.join(request.request_id for request in begun)} is not done: the person is still found in "
@@ -205,7 +228,7 @@ def finish(
             "mode": request.mode.value,
             "files_masked": masked,
             "releases_removed": removed,
-            "files_searched": searched,
+            "files_searched": looked_at,
             **request.counts,
         }
         stamped = {
@@ -230,12 +253,18 @@ def _begun(settings: Settings) -> list[Request]:
     return [request for request in requests.pending(settings.home)[0] if request.found is not None]
 
 
+def _strings(begun: Iterable[Request]) -> Strings:
+    return reduce(or_, (Subject.from_json(request.found or {}).strings for request in begun), Strings())
+
+
 def _store(settings: Settings) -> CleanStore:
     return CleanStore(settings.clean_dir, settings.business_timezone)
 
 
-def _planner(settings: Settings, store: CleanStore, sources: Mapping[str, SourceConfig]) -> Planner:
-    return Planner(Landing(settings.landing_dir), store, sources, key_of(settings))
+def _planner(
+    settings: Settings, store: CleanStore, sources: Mapping[str, SourceConfig], searched: Searched | None = None
+) -> Planner:
+    return Planner(Landing(settings.landing_dir), store, sources, key_of(settings), searched)
 
 
 def _manifests(settings: Settings):

@@ -20,7 +20,7 @@ Does not belong here: which identifiers a person has (``subject``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -31,6 +31,7 @@ import polars as pl
 
 from orchestration.contracts import CONTRACTS, Kind, Pii
 from orchestration.contracts.mapping import TableMapping
+from orchestration.normalize.phones import may_be_one_of
 from orchestration.normalize.table import LOAD_ROW, NormaliseContext, read_columns, source_fields
 from orchestration.privacy.strings import ERASED, tokens
 from orchestration.pseudonym import pseudonyms
@@ -59,6 +60,10 @@ class Mode(StrEnum):
 class Matcher(Protocol):
     """Knows the identifiers of persons."""
 
+    @property
+    def namespaces(self) -> Collection[str]:
+        """Namespaces in which it knows any."""
+
     def hits(self, namespace: str, values: pl.Series) -> pl.Series:
         """Which of ``values`` (text, normalised) are known in ``namespace``; False for null."""
 
@@ -72,6 +77,11 @@ class PlainMatcher:
     """
 
     identifiers: Mapping[str, frozenset[str]]
+
+    @property
+    def namespaces(self) -> Collection[str]:
+        """See ``Matcher``."""
+        return self.identifiers.keys()
 
     def hits(self, namespace: str, values: pl.Series) -> pl.Series:
         """See ``Matcher``."""
@@ -90,6 +100,11 @@ class HashedMatcher:
 
     hashes: Mapping[str, frozenset[str]]
     key: bytes
+
+    @property
+    def namespaces(self) -> Collection[str]:
+        """See ``Matcher``."""
+        return self.hashes.keys()
 
     def hits(self, namespace: str, values: pl.Series) -> pl.Series:
         """See ``Matcher``."""
@@ -127,11 +142,16 @@ class Screen:
         """Source fields that ``hits`` needs; None for all of them."""
         found: set[str] = set()
         for table, mapping in self.config.tables.items():
-            needed = source_fields(mapping, self._context(), identifying_columns(table))
+            needed = source_fields(mapping, self._context(), self._compared(table))
             if needed is None:
                 return None
             found |= needed
         return found
+
+    @property
+    def compares(self) -> bool:
+        """Whether ``hits`` can find anybody at all."""
+        return any(self._compared(table) for table in self.config.tables)
 
     def hits(self, rows: pl.DataFrame) -> pl.Series:
         """Which rows are a person's.
@@ -143,7 +163,9 @@ class Screen:
         if LOAD_ROW not in rows.columns:
             rows = rows.with_row_index(LOAD_ROW)
         for table, mapping in self.config.tables.items():
-            read = self._read(table, mapping, rows)
+            if not (columns := self._compared(table)):
+                continue
+            read = self._read(table, mapping, self._without_other_phones(mapping, rows, columns), columns)
             found |= table_hits(self.matcher, self.source.source, table, read)
         return found
 
@@ -168,7 +190,7 @@ class Screen:
     def keys(self, table: str, rows: pl.DataFrame) -> pl.Series:
         """``source_id`` of landed rows in one of the stream's tables, without the question of a wide stream."""
         mapping = self.config.tables[table]
-        read = read_columns(CONTRACTS[table], _numbered(rows).lazy(), mapping, self._context(), ())
+        read = read_columns(CONTRACTS[table], _numbered(rows).lazy(), mapping, self._context(), ("source_id",))
         return read.select("source_id").collect().to_series()
 
     def key_fields(self, table: str) -> set[str] | None:
@@ -176,8 +198,29 @@ class Screen:
         key = self.config.tables[table].primary_key or self.config.primary_key
         return set(key) if isinstance(key, list) else None
 
-    def _read(self, table: str, mapping: TableMapping, rows: pl.DataFrame) -> pl.DataFrame:
-        columns = identifying_columns(table)
+    def _without_other_phones(
+        self, mapping: TableMapping, rows: pl.DataFrame, columns: Collection[str]
+    ) -> pl.DataFrame:
+        """``rows`` without phone numbers that cannot be a known one: reading one takes as long as all else of a row."""
+        entry = mapping.fields.get("phone")
+        if not isinstance(self.matcher, PlainMatcher) or "phone" not in columns or entry is None:
+            return rows
+        others = source_fields(mapping, self._context(), [name for name in columns if name != "phone"])
+        is_plain = entry.value is None and entry.map is None and entry.default is None
+        if not is_plain or others is None or len(entry.source_fields) != 1 or entry.source_fields[0] in others:
+            return rows
+        (name,) = entry.source_fields
+        if name not in rows.columns:
+            return rows
+        may_be = may_be_one_of(pl.col(name), self.matcher.identifiers["phone"])
+        return rows.with_columns(pl.when(may_be).then(name).alias(name))
+
+    def _compared(self, table: str) -> list[str]:
+        return compared_columns(self.matcher, self.source.source, table)
+
+    def _read(
+        self, table: str, mapping: TableMapping, rows: pl.DataFrame, columns: Collection[str] = ()
+    ) -> pl.DataFrame:
         return read_columns(CONTRACTS[table], rows.lazy(), mapping, self._context(), columns).collect()
 
     def _context(self) -> NormaliseContext:
@@ -265,6 +308,54 @@ class Screen:
         return found
 
 
+@dataclass(frozen=True)
+class _Comparison:
+    """One way in which a row may be a person's.
+
+    Attributes:
+        namespace: Namespace of the values.
+        column: Column that holds them.
+        where: Rows of which they are believed, over columns of ``read``; None for all of them.
+    """
+
+    namespace: str
+    column: str
+    where: pl.Expr | None = None
+
+
+def _comparisons(matcher: Matcher, source: str, table: str) -> list[_Comparison]:
+    """Ways in which rows of a table may be a person's, of those that ``matcher`` knows anything of."""
+    columns = {"source_id", *identifying_columns(table)}
+    own = f"record/{table}/{source}"
+    ways = [_Comparison(own, "source_id", pl.col("is_of_table")), _Comparison("email", "email")]
+    ways += [_Comparison("phone", "phone"), _Comparison(f"customer/{source}", "external_id")]
+    if table == "customer":
+        ways.append(_Comparison(f"customer/{source}", "source_id", pl.col("is_of_table")))
+    if table in _PARENTS:
+        parent, column = _PARENTS[table]
+        ways.append(_Comparison(f"record/{parent}/{source}", column))
+    for namespace in matcher.namespaces:
+        kind, _, rest = namespace.partition("/")
+        if kind == "customer":
+            ways.append(_Comparison(namespace, "customer_id", pl.col("customer_source").fill_null(source) == rest))
+        elif kind == "record" and rest.endswith(f"/{source}"):
+            parent = rest.removesuffix(f"/{source}")
+            ways.append(_Comparison(namespace, "parent_id", pl.col("parent_table") == parent))
+    if "user_id" in columns:
+        ways.append(_Comparison(f"login/{source}", "user_id"))
+        ways.append(_Comparison(f"visitor/{source}", "anonymous_id", pl.col("user_id").is_null()))
+    return [way for way in ways if way.column in columns and way.namespace in matcher.namespaces]
+
+
+def compared_columns(matcher: Matcher, source: str, table: str) -> list[str]:
+    """Columns that ``table_hits`` looks at; none where ``matcher`` knows nobody who could be in the table."""
+    ways = _comparisons(matcher, source, table)
+    found = [
+        name for way in ways for name in (way.column, *(way.where.meta.root_names() if way.where is not None else ()))
+    ]
+    return [name for name in dict.fromkeys(found) if name != "is_of_table"]
+
+
 def table_hits(matcher: Matcher, source: str, table: str, read: pl.DataFrame) -> pl.Series:
     """Which rows of a table are a person's.
 
@@ -272,33 +363,12 @@ def table_hits(matcher: Matcher, source: str, table: str, read: pl.DataFrame) ->
         matcher: Whom.
         source: Source of the rows.
         table: Contract.
-        read: ``source_id``, ``is_of_table`` (False where only ``source_id`` may not be believed) and
-            ``identifying_columns`` of the rows.
+        read: ``is_of_table`` (False where only ``source_id`` may not be believed) and ``compared_columns`` of the rows.
     """
-    hits = matcher.hits
-    record = hits(f"record/{table}/{source}", read["source_id"])
-    if table == "customer":
-        record |= hits(f"customer/{source}", read["source_id"])
-    found = record & read["is_of_table"]
-    if table in _PARENTS:
-        parent, column = _PARENTS[table]
-        found |= hits(f"record/{parent}/{source}", read[column])
-    for name in ("email", "phone"):
-        if name in read.columns:
-            found |= hits(name, read[name])
-    if "external_id" in read.columns:
-        found |= hits(f"customer/{source}", read["external_id"])
-    if "customer_id" in read.columns:
-        owner = read["customer_source"].fill_null(source)
-        for name in owner.unique().to_list():
-            found |= hits(f"customer/{name}", read["customer_id"]) & (owner == name)
-    if "parent_id" in read.columns:
-        for parent in read["parent_table"].drop_nulls().unique().to_list():
-            is_parent = (read["parent_table"] == parent).fill_null(value=False)
-            found |= hits(f"record/{parent}/{source}", read["parent_id"]) & is_parent
-    if "user_id" in read.columns:
-        found |= hits(f"login/{source}", read["user_id"])
-        found |= hits(f"visitor/{source}", read["anonymous_id"]) & read["user_id"].is_null()
+    found = pl.repeat(False, read.height, dtype=pl.Boolean, eager=True)
+    for way in _comparisons(matcher, source, table):
+        hits = matcher.hits(way.namespace, read[way.column])
+        found |= hits if way.where is None else hits & read.select(way.where.fill_null(value=False)).to_series()
     return found
 
 

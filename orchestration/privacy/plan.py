@@ -7,7 +7,7 @@ is what their remaining versions in the landing give, so that it equals a rebuil
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -16,17 +16,18 @@ import polars as pl
 from orchestration.contracts import CONTRACTS, Contract
 from orchestration.normalize.deduplicate import latest_versions
 from orchestration.normalize.table import NormaliseContext, normalise
+from orchestration.privacy.bytes_search import Searched, text_columns_holding
 from orchestration.privacy.landed import IDENTIFYING, Mode, PlainMatcher, Screen, identifying_columns, table_hits
 from orchestration.privacy.strings import Strings
 from orchestration.privacy.subject import Subject
 from orchestration.sources.config import SourceConfig
-from orchestration.sources.landing import META_SCHEMA, Landing, Manifest
+from orchestration.sources.landing import META_SCHEMA, Landing, Manifest, Part
 from orchestration.warehouse.clean import CleanStore
 
 _NUMBER = "_load_row"
-_LOAD = "_load"
+_PART = "_part"
 _BATCH_ROWS = 1_000_000
-_BATCH_LOADS = 64
+_BATCH_PARTS = 64
 
 
 @dataclass
@@ -113,13 +114,23 @@ class Planner:
         store: The clean layer.
         sources: Configured sources, by name.
         key: Key of the pseudonyms.
+        searched: Parts that hold nothing of the person, as a plan for the same person and with the same sources found;
+            they are not looked at again, and those that are and hold nothing come to them.
     """
 
-    def __init__(self, landing: Landing, store: CleanStore, sources: Mapping[str, SourceConfig], key: bytes) -> None:
+    def __init__(
+        self,
+        landing: Landing,
+        store: CleanStore,
+        sources: Mapping[str, SourceConfig],
+        key: bytes,
+        searched: Searched | None = None,
+    ) -> None:
         self.landing = landing
         self.store = store
         self.sources = sources
         self.key = key
+        self.searched = Searched() if searched is None else searched
 
     def plan(self, subject: Subject, mode: Mode) -> Plan:
         """What changes when ``subject`` is erased."""
@@ -206,45 +217,59 @@ class Planner:
     ) -> dict[str, LoadChange]:
         """What changes in the loads of a stream."""
         found: dict[str, LoadChange] = {}
-        for some in _batches(manifests):
-            touched = self._touched(some, screen, strings)
-            for position, manifest in enumerate(some):
-                numbers = set(touched.filter(pl.col(_LOAD) == position)[_NUMBER])
-                theirs = set() if screen is not None else unmapped.get(manifest.load_id, set())
-                numbers |= theirs
-                rejects = 0
-                if manifest.rejects:
-                    rejects = int(_mentioned(self.landing.rejects(manifest).collect(), strings).sum())
-                if not numbers and not rejects:
-                    continue
-                before = self.landing.scan(manifest).filter(pl.col(_NUMBER).is_in(list(numbers))).collect()
-                after = before.filter(~pl.col(_NUMBER).is_in(list(theirs)))
-                after = after if screen is None else screen.apply(after)
-                change = LoadChange(manifest, source, before, strings.mask_frame(after)[0], rejects)
-                found[manifest.load_id] = change
+        touched: dict[str, set[int]] = {}
+        parts = (
+            (manifest, part)
+            for manifest in manifests
+            for part in manifest.parts
+            if not self.searched.knows(manifest.folder / part.name)
+        )
+        for some in _batches(parts):
+            for load, number in self._touched(some, screen, strings):
+                touched.setdefault(load, set()).add(number)
+        for manifest in manifests:
+            numbers = touched.get(manifest.load_id, set())
+            theirs = set() if screen is not None else unmapped.get(manifest.load_id, set())
+            numbers |= theirs
+            rejects = 0
+            if manifest.rejects:
+                rejects = int(_mentioned(self.landing.rejects(manifest).collect(), strings).sum())
+            if not numbers and not rejects:
+                continue
+            before = self.landing.scan(manifest).filter(pl.col(_NUMBER).is_in(list(numbers))).collect()
+            after = before.filter(~pl.col(_NUMBER).is_in(list(theirs)))
+            after = after if screen is None else screen.apply(after)
+            change = LoadChange(manifest, source, before, strings.mask_frame(after)[0], rejects)
+            found[manifest.load_id] = change
         return found
 
-    def _touched(self, manifests: Sequence[Manifest], screen: Screen | None, strings: Strings) -> pl.DataFrame:
-        """Position of the load and number of each row that is the person's or mentions them."""
-        rows, columns = self._together(manifests), manifests[0].columns
-        found = [pl.DataFrame(schema={_LOAD: pl.Int32(), _NUMBER: pl.Int64()})]
-        if screen is not None:
+    def _touched(
+        self, parts: Sequence[tuple[Manifest, Part]], screen: Screen | None, strings: Strings
+    ) -> list[tuple[str, int]]:
+        """Load and number of each row that is the person's or mentions them."""
+        found = [pl.DataFrame(schema={_PART: pl.Int32(), _NUMBER: pl.Int64()})]
+        stamps = [self.searched.stamp(manifest.folder / part.name) for manifest, part in parts]
+        if screen is not None and screen.compares:
+            columns = parts[0][0].columns
             needed = columns if screen.fields is None else [name for name in columns if name in screen.fields]
-            key_rows = rows.select(*needed, *META_SCHEMA, _LOAD).collect()
-            hits = screen.hits(key_rows.drop(_LOAD))
-            found.append(key_rows.select(_LOAD, _NUMBER).filter(hits))
-        if strings:
-            mentions = rows.filter(strings.candidates([*columns, "_file"])).collect()
-            masked = strings.mask_frame(mentions)[0]
-            changed = mentions.join(masked, on=mentions.columns, how="anti", nulls_equal=True)
-            found.append(changed.select(_LOAD, _NUMBER))
-        return pl.concat(found).unique()
+            key_rows = self._together(parts).select(*needed, *META_SCHEMA, _PART).collect()
+            found.append(key_rows.select(_PART, _NUMBER).filter(screen.hits(key_rows.drop(_PART))))
+        for position, (manifest, part) in enumerate(parts):
+            names = text_columns_holding(manifest.folder / part.name, strings) & {*manifest.columns, *META_SCHEMA}
+            if names:
+                scanned = self._together([(manifest, part)]).select(*sorted(names), _NUMBER)
+                rows = scanned.filter(strings.candidates(names)).collect()
+                changed = rows.join(strings.mask_frame(rows)[0], on=rows.columns, how="anti", nulls_equal=True)
+                found.append(changed.select(pl.lit(position, dtype=pl.Int32).alias(_PART), _NUMBER))
+        touched = pl.concat(found).unique()
+        self.searched.add(stamp for number, stamp in enumerate(stamps) if number not in touched[_PART])
+        return [(parts[position][0].load_id, number) for position, number in touched.rows()]
 
-    def _together(self, manifests: Sequence[Manifest]) -> pl.LazyFrame:
-        """Rows of several loads with equal columns, with the position of the load."""
+    def _together(self, parts: Sequence[tuple[Manifest, Part]]) -> pl.LazyFrame:
+        """Rows of several parts with equal columns, with the position of the part."""
         return pl.concat(
-            self.landing.scan(manifest).with_columns(pl.lit(position, dtype=pl.Int32).alias(_LOAD))
-            for position, manifest in enumerate(manifests)
+            self.landing.scan(manifest, [part]).with_columns(pl.lit(position, dtype=pl.Int32).alias(_PART))
+            for position, (manifest, part) in enumerate(parts)
         )
 
     def _add_versions(
@@ -276,11 +301,11 @@ class Planner:
                     for manifest in self.landing.manifests(source.source, stream)
                     if manifest.removed_at is None and fields <= set(manifest.columns)
                 ]
-                for some in _batches(manifests):
-                    key_rows = self._together(some).select(*fields, *META_SCHEMA, _LOAD).collect()
-                    is_version = screen.keys(table, key_rows.drop(_LOAD)).is_in(list(touched)).fill_null(value=False)
-                    for (position,), versions in key_rows.filter(is_version).group_by(_LOAD):
-                        self._add_rows(loads, some[int(str(position))], source, set(versions[_NUMBER]))
+                for some in _batches((manifest, part) for manifest in manifests for part in manifest.parts):
+                    key_rows = self._together(some).select(*fields, *META_SCHEMA, _PART).collect()
+                    is_version = screen.keys(table, key_rows.drop(_PART)).is_in(list(touched)).fill_null(value=False)
+                    for (position,), versions in key_rows.filter(is_version).group_by(_PART):
+                        self._add_rows(loads, some[int(str(position))][0], source, set(versions[_NUMBER]))
 
     def _add_rows(
         self, loads: dict[str, LoadChange], manifest: Manifest, source: SourceConfig, numbers: set[int]
@@ -383,20 +408,18 @@ class Planner:
         return {self.store.partition_name(contract, number) for number in numbers}
 
 
-def _batches(manifests: Sequence[Manifest]) -> Iterator[list[Manifest]]:
-    """Loads that are read together: of equal columns, and not too many rows."""
-    some: list[Manifest] = []
+def _batches(parts: Iterable[tuple[Manifest, Part]]) -> Iterator[list[tuple[Manifest, Part]]]:
+    """Parts that are read together: of loads of equal columns, and not too many rows."""
+    some: list[tuple[Manifest, Part]] = []
     rows = 0
-    for manifest in manifests:
+    for manifest, part in parts:
         if some and (
-            manifest.columns != some[0].columns
-            or len(some) == _BATCH_LOADS
-            or rows + manifest.rows_landed > _BATCH_ROWS
+            manifest.columns != some[0][0].columns or len(some) == _BATCH_PARTS or rows + part.rows > _BATCH_ROWS
         ):
             yield some
             some, rows = [], 0
-        some.append(manifest)
-        rows += manifest.rows_landed
+        some.append((manifest, part))
+        rows += part.rows
     if some:
         yield some
 

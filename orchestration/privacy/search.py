@@ -1,10 +1,12 @@
 """Looking for a person's strings in every file below the warehouse's home, and masking them where that is right.
 
-A file is read as what it is: Parquet, SQLite and DuckDB files value by value (compressed bytes show nothing), the
-others as bytes; DuckDB and SQLite files as bytes too, because deleted rows stay in free blocks. Files of the source
-systems themselves, the sources' configuration and waiting requests are not looked at.
+A file is read as what it is: Parquet and SQLite files value by value (compressed bytes show nothing), the others as
+bytes; DuckDB and SQLite files as bytes too, because deleted rows stay in their blocks, and DuckDB files by value where
+bytes do not show it. Files of the source systems themselves, the sources' configuration and waiting requests are not
+looked at.
 
-Does not belong here: landing and clean rows, which are changed by their keys (``plan``).
+Does not belong here: landing and clean rows, which are changed by their keys (``plan``); how texts are found as they
+are stored (``bytes_search``).
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from __future__ import annotations
 import mmap
 import sqlite3
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -20,17 +22,18 @@ from typing import Any
 import duckdb
 import polars as pl
 
+from orchestration.privacy.bytes_search import BLOCK, places_holding, text_columns_holding
 from orchestration.privacy.requests import folder_of
 from orchestration.privacy.strings import Strings
 from orchestration.settings import HMAC_KEY_FILE, Settings
 from orchestration.sources.config import Secret, SourceConfig
 from orchestration.sources.errors import ConfigError
 from orchestration.sources.files import FilesOrigin
+from orchestration.warehouse.compact import hiding_tables
 from orchestration.warehouse.files import write_parquet
 
 _SQLITE_SECONDS = 30
 _GLOB = frozenset("*?[")
-_FILES = 64
 _BATCH_ROWS = 500_000
 _MADE = {"load_id", "row_hash"}
 """Columns of clean tables that the warehouse itself makes up of digits."""
@@ -70,41 +73,27 @@ def mask(path: Path, strings: Strings) -> bool:
     return False
 
 
-def holds(path: Path, strings: Strings) -> bool:
-    """Whether a file holds one of the strings."""
+def holds(path: Path, strings: Strings, made_in: Path | None = None) -> bool:
+    """Whether a file holds one of the strings.
+
+    Args:
+        path: The file.
+        strings: What is looked for.
+        made_in: Folder of clean tables, of which the columns that the warehouse itself makes up of digits say nothing.
+    """
     with suppress(FileNotFoundError):
         match kind_of(path):
             case "parquet":
-                return _parquet_holds(path, strings)
+                is_clean = made_in is not None and path.is_relative_to(made_in)
+                return _parquet_holds(path, strings, _MADE if is_clean else ())
             case "sqlite":
                 return _raw_holds(path, strings) or _sqlite_holds(path, strings)
             case "duckdb":
-                return _raw_holds(path, strings) or _duckdb_holds(path, strings)
+                return _duckdb_holds(path, strings)
             case "bytes":
                 content = path.read_bytes()
                 return _may_hold(content, strings) and strings.bytes_pattern.search(content) is not None
     return False
-
-
-def tables_holding(folder: Path, strings: Strings) -> Iterator[Path]:
-    """Tables of the clean layer that hold one of the strings: their folders. Files are read many at a time."""
-    for table in sorted(path for path in folder.glob("*/") if any(path.glob("*.parquet"))):
-        texts = {
-            path: [name for name, kind in pl.read_parquet_schema(path).items() if kind == pl.String]
-            for path in sorted(table.glob("*.parquet"))
-        }
-        names = sorted({name for columns in texts.values() for name in columns} - _MADE)
-        scans = [
-            pl.scan_parquet(path, glob=False).select(
-                pl.col(name) if name in columns else pl.lit(None, dtype=pl.String).alias(name) for name in names
-            )
-            for path, columns in texts.items()
-        ]
-        for at in range(0, len(scans) if names else 0, _FILES):
-            rows = pl.concat(scans[at : at + _FILES]).filter(strings.candidates(names)).collect()
-            if strings.mask_frame(rows)[1]:
-                yield table
-                break
 
 
 def kind_of(path: Path) -> str:
@@ -159,22 +148,22 @@ def _mask_bytes(path: Path, strings: Strings) -> bool:
 
 
 def _raw_holds(path: Path, strings: Strings) -> bool:
-    if path.stat().st_size == 0:
+    """Whether one of the strings stands in a file's bytes as it is."""
+    return _stands_at(path, places_holding(path, strings), strings)
+
+
+def _stands_at(path: Path, places: Collection[int], strings: Strings) -> bool:
+    if not places:
         return False
-    literal = [text.encode() for text in (*strings.contacts, *strings.texts, *strings.digits)]
     with path.open("rb") as file, closing(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)) as content:
-        for text in literal:
-            at = content.find(text)
-            while at >= 0:
-                around = content[max(0, at - 4) : at + len(text) + 4]
-                if strings.bytes_pattern.search(around):
-                    return True
-                at = content.find(text, at + 1)
-    return False
+        reach = strings.reach + 4
+        return any(
+            strings.bytes_pattern.search(content[max(0, place - reach) : place + BLOCK + reach]) for place in places
+        )
 
 
-def _parquet_holds(path: Path, strings: Strings) -> bool:
-    names = [name for name, kind in pl.read_parquet_schema(path).items() if kind == pl.String]
+def _parquet_holds(path: Path, strings: Strings, leave_out: Collection[str] = ()) -> bool:
+    names = sorted(text_columns_holding(path, strings, leave_out))
     if not names:
         return False
     rows = pl.scan_parquet(path, glob=False).select(names).filter(strings.candidates(names)).collect()
@@ -237,7 +226,15 @@ def _sqlite_holds(path: Path, strings: Strings) -> bool:
 
 
 def _duckdb_holds(path: Path, strings: Strings) -> bool:
+    """Whether a DuckDB file holds one of the strings, as a value or in what it does not show.
+
+    Values in which nothing is found by their bytes need not be read, but for those that bytes do not show.
+    """
+    places = places_holding(path, strings)
+    if _stands_at(path, places, strings):
+        return True
     with duckdb.connect(str(path), read_only=True) as connection:
+        hiding = hiding_tables(connection)
         texts: dict[str, list[str]] = {}
         for schema, table, column in connection.execute(
             "SELECT c.schema_name, c.table_name, c.column_name FROM duckdb_columns() c JOIN duckdb_tables() t "
@@ -246,6 +243,8 @@ def _duckdb_holds(path: Path, strings: Strings) -> bool:
         ).fetchall():
             texts.setdefault(f'"{schema}"."{table}"', []).append(column)
         for table, names in texts.items():
+            if not places and table not in hiding:
+                continue
             listed = ", ".join(f'"{name}"' for name in names)
             for batch in connection.execute(f"SELECT {listed} FROM {table}").to_arrow_reader(_BATCH_ROWS):
                 rows = pl.DataFrame(batch).filter(strings.candidates(names))

@@ -28,6 +28,9 @@ ERASED = "[erased]"
 _TELLING_LENGTH = 6
 _WORDS_LENGTH = 12
 _SEPARATORS = r"[\s().\-]{0,3}"
+_LOOSE_SEPARATORS = r"[^0-9A-Za-z]{0,9}"
+_LOOSE_LENGTH = 10
+"""At least ``_SEPARATORS`` in bytes: a space may take three of them."""
 _CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 
 
@@ -96,6 +99,20 @@ class Strings:
     def bytes_pattern(self) -> re.Pattern[bytes]:
         """``pattern`` over UTF-8."""
         return re.compile(self.pattern.pattern.encode(), re.IGNORECASE)
+
+    @cached_property
+    def loose_pattern(self) -> str:
+        """An expression of RE2 over bytes: found wherever a hit is, whatever stands around it and between digits."""
+        parts = [re.escape(form) for text in (*self.contacts, *self.texts) for form in _forms(text)]
+        parts += [_LOOSE_SEPARATORS.join(number) for number in self.digits]
+        return "|".join(dict.fromkeys(parts))
+
+    @cached_property
+    def reach(self) -> int:
+        """Bytes that a hit may take at most."""
+        forms = [form for text in (*self.contacts, *self.texts) for form in _forms(text)]
+        longest = max((len(form.encode()) for form in forms), default=0)
+        return max([longest, *(len(number) * _LOOSE_LENGTH for number in self.digits)])
 
     def as_identifiers(self) -> list[tuple[str, str]]:
         """Namespace and value of what ``tokens`` may find."""

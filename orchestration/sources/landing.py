@@ -202,19 +202,23 @@ class Landing:
         found = self._folder(source, stream).glob(f"load_date=*/load_id=*/{MANIFEST}")
         return [Manifest.read(path) for path in sorted(found, key=lambda path: path.parent.name)]
 
-    def scan(self, manifest: Manifest) -> pl.LazyFrame:
+    def scan(self, manifest: Manifest, parts: Collection[Part] | None = None) -> pl.LazyFrame:
         """Rows of a load: its source columns as text in their order, then ``META_SCHEMA``.
 
         Of a load whose rows were removed by retention none come, or only the keys (``Manifest.removed_at``).
+
+        Args:
+            manifest: The load.
+            parts: Those of its parts to read; default all.
 
         Raises:
             LandingError: a part is missing or has another size than committed.
         """
         self.verify(manifest)
         schema = {**dict.fromkeys(manifest.columns, pl.String()), **META_SCHEMA}
-        if not manifest.parts:
+        paths = [manifest.folder / part.name for part in (manifest.parts if parts is None else parts)]
+        if not paths:
             return pl.LazyFrame(schema=schema)
-        paths = [manifest.folder / part.name for part in manifest.parts]
         return pl.scan_parquet(paths, schema=schema, missing_columns="insert", glob=False).select(list(schema))
 
     def rejects(self, manifest: Manifest) -> pl.LazyFrame:

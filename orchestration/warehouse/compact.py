@@ -1,11 +1,20 @@
-"""Writing a DuckDB file anew, so that rows that were deleted are not left in its free blocks.
+"""Taking what was deleted out of the bytes of a DuckDB file: rows that a table no longer shows lie on in its blocks.
 
-Does not belong here: when that is due (``privacy.erase``).
+A row that is deleted stays in its row group until the group is written anew, and a block that is given back keeps its
+bytes until it is used again. ``clear`` overwrites the blocks that nothing uses, writes row groups anew in whose blocks
+a text is found, and looks again; ``compact`` writes the whole file anew, where that does not help.
+
+Bytes show a text only where its column is not packed by letters (FSST, ZSTD): dbt's files and their copies do without
+(``WITHOUT_PACKING``).
+
+Does not belong here: when that is due (``privacy.erase``), which texts are looked for (``privacy.bytes_search``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +23,93 @@ import duckdb
 from orchestration.settings import Settings
 from orchestration.warehouse.files import TEMPORARY_SUFFIX, quoted, sync
 
+WITHOUT_PACKING = "SET disabled_compression_methods = 'fsst,zstd,dict_fsst'"
+"""Texts lie in blocks as they are: once each in a segment's dictionary, or one after another."""
+_SHOWING = frozenset(
+    {
+        "Uncompressed",
+        "Dictionary",
+        "Constant",
+        "RLE",
+        "BitPacking",
+        "ALP",
+        "ALPRD",
+        "Chimp",
+        "Patas",
+        "Roaring",
+        "Empty Validity",
+    }
+)
+"""Ways of storing a segment in which a text, if the segment holds texts, lies as it is."""
+HEADER = 3 * 4096
+"""Bytes in front of the first block."""
 _OLD = "before_compaction"
+
+
+@dataclass(frozen=True)
+class _RowGroup:
+    """Rows of a table that are stored together: their ``rowid`` from ``first`` to ``last``."""
+
+    table: str
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """What a file's blocks hold.
+
+    Attributes:
+        block_size: Bytes of a block.
+        blocks: Number of blocks.
+        free: Blocks that nothing uses; None where they are not as many as DuckDB counts.
+        row_groups: Row groups that have bytes in a block.
+        hiding: Tables of which some text cannot be found by its bytes.
+    """
+
+    block_size: int
+    blocks: int
+    free: list[int] | None
+    row_groups: Mapping[int, frozenset[_RowGroup]]
+    hiding: frozenset[str]
+
+    def block_of(self, place: int) -> int:
+        """Number of the block at a place in the file; negative in the header."""
+        return (place - HEADER) // self.block_size
+
+
+def clear(
+    path: Path,
+    settings: Settings,
+    found: Callable[[Path], Collection[int]],
+    beside: Mapping[str, Path] | None = None,
+) -> None:
+    """Take deleted rows out of a file's bytes, as far as one of certain texts is found in them.
+
+    Args:
+        path: The file. Nothing happens where it does not exist.
+        settings: Memory and threads.
+        found: Gives places (bytes from the beginning) of a file at which one of the texts may stand.
+        beside: Other databases that its views refer to, by name.
+
+    Raises:
+        duckdb.Error: the file is open for writing elsewhere, or cannot be read.
+    """
+    if not path.exists():
+        return
+    _checkpoint(path)
+    if _overwrite_free(path, settings):
+        places = found(path)
+        if places and _write_anew(path, settings, places) and _overwrite_free(path, settings):
+            places = found(path)
+        if not places:
+            return
+    compact(path, settings, beside)
+
+
+def hiding_tables(connection: duckdb.DuckDBPyConnection) -> frozenset[str]:
+    """Tables, as SQL names them, of which some text cannot be found by the file's bytes."""
+    return _layout(connection).hiding
 
 
 def compact(path: Path, settings: Settings, beside: Mapping[str, Path] | None = None) -> None:
@@ -33,11 +128,9 @@ def compact(path: Path, settings: Settings, beside: Mapping[str, Path] | None = 
     fresh = path.with_name(path.name + TEMPORARY_SUFFIX)
     for leftover in (fresh, path.with_name(fresh.name + ".wal")):
         leftover.unlink(missing_ok=True)
-    if path.with_name(path.name + ".wal").exists():
-        with duckdb.connect(str(path)) as connection:
-            connection.execute("CHECKPOINT")
-    config: dict[str, Any] = {"memory_limit": settings.duckdb_memory_limit, "threads": settings.duckdb_threads}
-    with duckdb.connect(config=config) as connection:
+    _checkpoint(path)
+    with duckdb.connect(config=_config(settings)) as connection:
+        connection.execute(WITHOUT_PACKING)
         connection.execute(f"ATTACH {quoted(path)} AS {_OLD} (READ_ONLY)")
         for name, other in (beside or {}).items():
             if other.exists():
@@ -50,3 +143,99 @@ def compact(path: Path, settings: Settings, beside: Mapping[str, Path] | None = 
     fresh.chmod(path.stat().st_mode & 0o777)
     fresh.replace(path)
     sync(path.parent)
+
+
+def _config(settings: Settings) -> dict[str, Any]:
+    return {"memory_limit": settings.duckdb_memory_limit, "threads": settings.duckdb_threads}
+
+
+def _checkpoint(path: Path) -> None:
+    """Bring what a killed writer left in its log into the file."""
+    if path.with_name(path.name + ".wal").exists():
+        with duckdb.connect(str(path)) as connection:
+            connection.execute("CHECKPOINT")
+
+
+def _layout(connection: duckdb.DuckDBPyConnection) -> _Layout:
+    size, blocks, free = connection.execute(
+        "SELECT block_size, total_blocks, free_blocks FROM pragma_database_size() "
+        "WHERE database_name = current_database()"
+    ).fetchall()[0]
+    groups: dict[int, set[_RowGroup]] = {}
+    hiding: set[str] = set()
+    tables = connection.execute(
+        "SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = current_database() AND NOT temporary"
+    ).fetchall()
+    for names in tables:
+        table = ".".join('"' + name.replace('"', '""') + '"' for name in names)
+        segments = connection.execute(
+            'SELECT row_group_id, column_path, segment_type, "count", compression, block_id, additional_block_ids '
+            f"FROM pragma_storage_info({quoted(table)})"
+        ).fetchall()
+        # Every column of a row group has as many rows, its validity too.
+        sizes: dict[int, int] = {}
+        counted = segments[0][1:3] if segments else None
+        for number, column, kind, rows, *_ in segments:
+            if (column, kind) == counted:
+                sizes[number] = sizes.get(number, 0) + rows
+        first, ranges = 0, {}
+        for number, rows in sorted(sizes.items()):
+            ranges[number] = _RowGroup(table, first, first + rows - 1)
+            first += rows
+        for number, _, _, _, packing, block, more in segments:
+            # A text longer than a block's share goes on in another block, so that its bytes may be torn apart.
+            if packing not in _SHOWING or more:
+                hiding.add(table)
+            for used in (block, *(more or ())):
+                if used is not None and used >= 0:
+                    groups.setdefault(used, set()).add(ranges[number])
+    described = {row[0] for row in connection.execute("SELECT block_id FROM pragma_metadata_info()").fetchall()}
+    unused = [block for block in range(blocks) if block not in groups and block not in described]
+    return _Layout(
+        size,
+        blocks,
+        unused if len(unused) == free else None,
+        {block: frozenset(some) for block, some in groups.items()},
+        frozenset(hiding),
+    )
+
+
+def _overwrite_free(path: Path, settings: Settings) -> bool:
+    """Overwrite blocks that nothing uses; False where bytes cannot say what the file holds."""
+    with duckdb.connect(str(path), read_only=True, config=_config(settings)) as connection:
+        layout = _layout(connection)
+    if layout.hiding or layout.free is None or path.stat().st_size < HEADER + layout.blocks * layout.block_size:
+        return False
+    nothing = bytes(layout.block_size)
+    with path.open("r+b", buffering=0) as file:
+        for block in layout.free:
+            os.pwrite(file.fileno(), nothing, HEADER + block * layout.block_size)
+        os.fsync(file.fileno())
+    return True
+
+
+def _write_anew(path: Path, settings: Settings, places: Collection[int]) -> bool:
+    """Write the row groups at some places of a file anew, behind the others; False where that cannot be done."""
+    with duckdb.connect(str(path), config=_config(settings)) as connection:
+        connection.execute(WITHOUT_PACKING)
+        layout = _layout(connection)
+        groups = [layout.row_groups.get(layout.block_of(place)) for place in places]
+        if not all(groups):
+            return False
+        tables: dict[str, set[_RowGroup]] = {}
+        for group in frozenset[_RowGroup]().union(*(some for some in groups if some)):
+            tables.setdefault(group.table, set()).add(group)
+        for table, some in sorted(tables.items()):
+            rows = " OR ".join(f"rowid BETWEEN {group.first} AND {group.last}" for group in some)
+            try:
+                connection.execute("BEGIN")
+                connection.execute(f"CREATE TEMP TABLE written_anew AS SELECT * FROM {table} WHERE {rows}")
+                connection.execute(f"DELETE FROM {table} WHERE {rows}")
+                connection.execute(f"INSERT INTO {table} SELECT * FROM written_anew")
+                connection.execute("DROP TABLE written_anew")
+                connection.execute("COMMIT")
+            except duckdb.ConstraintException:
+                connection.execute("ROLLBACK")
+                return False
+        connection.execute("CHECKPOINT")
+    return True

@@ -1,6 +1,7 @@
 """An erasure that is killed between any two steps is finished by the next one, with the same result."""
 
 import json
+import os
 import shutil
 import signal
 import sqlite3
@@ -17,6 +18,7 @@ import pytest
 
 from orchestration.contracts import CONTRACTS, DERIVED
 from orchestration.identity.run import refresh_identity
+from orchestration.privacy import plan
 from orchestration.privacy.erase import begin, finish
 from orchestration.privacy.landed import Mode
 from orchestration.privacy.requests import ErasureError, Request, pending, write
@@ -248,6 +250,50 @@ def test_what_is_left_keeps_the_request_open_until_it_is_gone(settings):
     assert json.loads(body) == {"error": f"bad {'*' * 14}"} == json.loads(zlib.decompress(packed))
     assert b"c3@example.com" not in (settings.home / "runs.db").read_bytes()
     assert finish(settings, sources, run_id="r", now=NOW) == []
+
+
+def test_landed_parts_are_not_read_again_unless_their_bytes_changed_behind_the_plan(settings, monkeypatch):
+    sources, known = load_sources(settings.sources_dir), {}
+    ask(settings, email="c3@example.com")
+    begin(settings, sources, known)
+    landing = Landing(settings.landing_dir)
+    (manifest,) = landing.manifests("web", "events")
+    path = manifest.folder / manifest.parts[0].name
+    looked_at = []
+    search_part = plan.text_columns_holding
+    monkeypatch.setattr(
+        plan, "text_columns_holding", lambda path, strings: (looked_at.append(path), search_part(path, strings))[1]
+    )
+    rows = pl.read_parquet(path)
+    # Name, time and what the manifest says of its content stay as they are.
+    before = path.stat()
+    rows.with_columns(url=pl.when(pl.col("_load_row") == 0).then(pl.lit("/c3@example.com")).otherwise("url")).pipe(
+        lambda changed: changed.write_parquet(path, compression="zstd")
+    )
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    entry = json.loads((manifest.folder / "_manifest.json").read_text())
+    entry["parts"][0]["size"] = path.stat().st_size
+    (manifest.folder / "_manifest.json").write_text(json.dumps(entry))
+    with pytest.raises(ErasureError, match=r"still found in .*landing/web/events"):
+        finish(settings, sources, run_id="r", now=NOW, searched=known)
+    assert path in looked_at
+    looked_at.clear()
+    begin(settings, sources, known)
+    assert finish(settings, sources, run_id="r", now=NOW, searched=known)
+    assert len(looked_at) < len(list(settings.landing_dir.rglob("*.parquet"))) * 2
+
+
+def test_rows_of_a_load_that_was_never_committed_keep_the_request_open(settings):
+    sources = load_sources(settings.sources_dir)
+    ask(settings, email="c3@example.com")
+    begin(settings, sources)
+    orphan = settings.landing_dir / "crm" / "customers" / "load_date=2026-05-03" / "load_id=x" / "part-00000.parquet"
+    orphan.parent.mkdir(parents=True)
+    pl.DataFrame({"id": ["c3"], "mail": ["C3@example.com"]}).write_parquet(orphan)
+    with pytest.raises(ErasureError, match=r"landing/crm/customers/load_date=2026-05-03/load_id=x/part-00000"):
+        finish(settings, sources, run_id="r", now=NOW)
+    shutil.rmtree(orphan.parent)
+    assert finish(settings, sources, run_id="r", now=NOW)
 
 
 @pytest.mark.parametrize("mode", ["delete", "anonymise"])

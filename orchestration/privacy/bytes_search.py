@@ -1,0 +1,122 @@
+"""Looking for strings where values are stored: in the dictionaries and pages of Parquet files, in the blocks of others.
+
+A value that a million rows share stands in a Parquet file once for each of its row groups, and is looked at as often.
+What is found here may be found: values are not told apart, so that ``strings`` has to look at them again. What is not
+found here is not there.
+
+Does not belong here: what is looked for (``strings``), which files are searched (``search``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from orchestration.privacy.strings import Strings
+from orchestration.sources.landing import file_sha256
+from orchestration.warehouse.compact import HEADER as DUCKDB_HEADER
+
+BLOCK = 1 << 18
+"""Bytes of a file that ``places_holding`` tells apart, behind the header of a DuckDB file; other files do not mind."""
+
+
+class Searched:
+    """Files that were searched for the same strings and hold none, known by the hash of their bytes alone.
+
+    Neither a name nor a time of change says what is in a file. What is not known is searched; nothing is kept beyond
+    the process.
+    """
+
+    def __init__(self) -> None:
+        self._hashes: set[str] = set()
+
+    def stamp(self, path: Path) -> str:
+        """Hash of a file, taken before it is searched: what changes in between is not known by it."""
+        return file_sha256(path)
+
+    def add(self, stamps: Iterable[str]) -> None:
+        """Remember files in which nothing was found, by their stamps."""
+        self._hashes.update(stamps)
+
+    def knows(self, path: Path) -> bool:
+        """Whether a file with the same bytes was searched."""
+        return bool(self._hashes) and file_sha256(path) in self._hashes
+
+
+def text_columns_holding(path: Path, strings: Strings, leave_out: Collection[str] = ()) -> set[str]:
+    """Text columns of a Parquet file in which a string may stand; never misses one.
+
+    Args:
+        path: The file.
+        strings: What is looked for.
+        leave_out: Columns that are not looked at.
+    """
+    if not strings:
+        return set()
+    metadata = pq.read_metadata(path)
+    schema = metadata.schema.to_arrow_schema()
+    texts = {field.name for field in schema if pa.types.is_large_string(field.type) or pa.types.is_string(field.type)}
+    wanted = texts - set(leave_out)
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    chunks = [group.column(number) for group in groups for number in range(metadata.num_columns)]
+    by_entry = {chunk.path_in_schema for chunk in chunks if chunk.has_dictionary_page} & wanted
+    found: set[str] = set()
+    if not wanted:
+        return found
+    with pq.ParquetFile(path, metadata=metadata, read_dictionary=sorted(by_entry), memory_map=True) as file:
+        for number in range(metadata.num_row_groups):
+            rows = file.read_row_group(number, columns=sorted(wanted - found), use_threads=False)
+            stored = [
+                (name, chunk.dictionary if pa.types.is_dictionary(chunk.type) else chunk)
+                for name, column in zip(rows.column_names, rows.columns, strict=True)
+                if name in wanted
+                for chunk in column.chunks
+            ]
+            hits = matches(pa.concat_arrays([_as_one(values) for _, values in stored]), strings) if stored else []
+            found |= {name for (name, _), is_hit in zip(stored, hits, strict=True) if is_hit}
+    return found
+
+
+def places_holding(path: Path, strings: Strings) -> list[int]:
+    """Places of a file, one a block of it, at which a string may stand as it is; never misses one.
+
+    Returns:
+        Bytes from the beginning: where the block begins.
+    """
+    size = path.stat().st_size
+    if not strings or size == 0:
+        return []
+    with pa.memory_map(str(path)) as file:
+        content = file.read_buffer()
+        starts = np.append(0, np.arange(DUCKDB_HEADER, size, BLOCK)).astype(np.int64)
+        ends = pa.py_buffer(np.append(starts, size).tobytes())
+        blocks = pa.Array.from_buffers(pa.large_binary(), len(starts), [None, ends, content])
+        # What lies across the end of a block is found in what lies around it.
+        around = strings.reach
+        seams = [content[max(0, start - around) : start + around].to_pybytes() for start in map(int, starts[1:])]
+        hits = matches(blocks, strings)
+        hits = [
+            a or b for a, b in zip(hits, [False, *matches(pa.array(seams, pa.large_binary()), strings)], strict=True)
+        ]
+    return [int(start) for start, is_hit in zip(starts, hits, strict=True) if is_hit]
+
+
+def matches(texts: pa.Array, strings: Strings) -> list[bool]:
+    """Which of some binary values may hold a string."""
+    found = pc.match_substring_regex(texts, strings.loose_pattern, ignore_case=True)
+    return [bool(is_hit) for is_hit in found.to_pylist()]
+
+
+def _as_one(values: pa.Array) -> pa.Array:
+    """Text values as a single one, end to end, as they lie in memory."""
+    kind = np.int64 if pa.types.is_large_string(values.type) else np.int32
+    _, offsets, content = values.buffers()
+    if content is None or offsets is None or len(values) == 0:
+        return pa.array([b""], pa.large_binary())
+    ends = np.frombuffer(offsets, dtype=kind)[[values.offset, values.offset + len(values)]].astype(np.int64)
+    return pa.Array.from_buffers(pa.large_binary(), 1, [None, pa.py_buffer(ends.tobytes()), content])

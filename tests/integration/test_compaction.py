@@ -1,0 +1,141 @@
+"""What was deleted from a DuckDB file is in none of its bytes afterwards, and everything else is as it was."""
+
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from orchestration.settings import Settings
+from orchestration.warehouse import compact as compaction
+from orchestration.warehouse.compact import WITHOUT_PACKING, clear, hiding_tables
+
+SECRET = b"secret-of-the-person-"
+ROWS = 300_000
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return Settings(home=tmp_path, sources_dir=tmp_path / "sources")
+
+
+@pytest.fixture
+def copies(monkeypatch):
+    """Whole copies that were made."""
+    made: list[Path] = []
+    whole = compaction.compact
+    monkeypatch.setattr(compaction, "compact", lambda path, *rest: (made.append(path), whole(path, *rest)))
+    return made
+
+
+def places(path):
+    content, found, at = path.read_bytes(), [], -1
+    while (at := content.find(SECRET, at + 1)) >= 0:
+        found.append(at)
+    return found
+
+
+def make(path, *statements, packing=False):
+    with duckdb.connect(str(path)) as connection:
+        if not packing:
+            connection.execute(WITHOUT_PACKING)
+        for statement in statements:
+            connection.execute(statement)
+        connection.execute("CHECKPOINT")
+
+
+BIG = f"""CREATE TABLE big AS SELECT range AS id, 'value-' || (range % 1000) AS often,
+    CASE WHEN range % 50000 = 7 THEN '{SECRET.decode()}' || range ELSE md5(range::VARCHAR) END AS once
+    FROM range({ROWS})"""
+SMALL = f"CREATE TABLE small AS SELECT '{SECRET.decode()}' || range AS text FROM range(5)"
+STALE = ("DELETE FROM big WHERE once LIKE 'secret%'", "INSERT INTO big SELECT -1, 'new', 'row'")
+
+
+def content(path):
+    with duckdb.connect(str(path), read_only=True) as connection:
+        tables = [
+            name for (name,) in connection.execute("SELECT table_name FROM duckdb_tables() ORDER BY 1").fetchall()
+        ]
+        return {name: sorted(connection.execute(f"SELECT * FROM {name}").fetchall(), key=str) for name in tables}
+
+
+def test_rows_that_were_deleted_and_tables_that_were_dropped_leave_the_bytes(tmp_path, settings, copies):
+    path = tmp_path / "a.duckdb"
+    make(path, BIG, SMALL, "CREATE VIEW shown AS SELECT * FROM big", "COMMENT ON COLUMN big.id IS 'a number'")
+    make(path, *STALE, "CREATE TABLE next AS SELECT text[:3] AS text FROM small", "DROP TABLE small")
+    assert places(path), "deleting and dropping alone must not be enough, or there is nothing to do"
+    before = content(path)
+    clear(path, settings, places)
+    assert places(path) == []
+    assert content(path) == before
+    assert copies == []
+    with duckdb.connect(str(path)) as connection:
+        assert connection.execute("SELECT count(*) FROM shown").fetchone() == (len(before["big"]),)
+        assert connection.execute("SELECT comment FROM duckdb_columns() WHERE column_name = 'id'").fetchall()[0] == (
+            "a number",
+        )
+        connection.execute("CREATE TABLE more AS SELECT * FROM big")
+        connection.execute("CHECKPOINT")
+        assert (
+            connection.execute("SELECT count(*), count(DISTINCT id) FROM more").fetchone() == (len(before["big"]),) * 2
+        )
+    clear(path, settings, places)
+    assert {name: rows for name, rows in content(path).items() if name != "more"} == before
+
+
+def test_all_rows_of_a_table_may_be_written_anew(tmp_path, settings, copies):
+    path = tmp_path / "a.duckdb"
+    make(path, "CREATE TABLE note AS SELECT range AS id, 'x' AS text FROM range(10)", SMALL)
+    make(path, "DELETE FROM small WHERE text LIKE '%3'", f"UPDATE note SET text = '{SECRET.decode()}' WHERE id = 4")
+    make(path, "UPDATE note SET text = 'y' WHERE id = 4", "DELETE FROM small")
+    before = content(path)
+    clear(path, settings, places)
+    assert places(path) == [] and content(path) == before
+
+
+@pytest.mark.parametrize("why", ["packed", "constraint", "long texts", "live"])
+def test_where_that_does_not_help_the_whole_file_is_written_anew(tmp_path, settings, copies, why):
+    path = tmp_path / "a.duckdb"
+    match why:
+        case "packed":
+            make(path, BIG, packing=True)
+            with duckdb.connect(str(path), read_only=True) as connection:
+                assert hiding_tables(connection) == {'"main"."big"'}
+        case "constraint":
+            make(
+                path,
+                BIG.replace(
+                    "CREATE TABLE big AS",
+                    "CREATE TABLE big(id BIGINT PRIMARY KEY, often TEXT, once TEXT); INSERT INTO big",
+                ),
+            )
+        case "long texts":
+            make(path, BIG, "CREATE TABLE long AS SELECT repeat('x', 5000) || range AS text FROM range(100)")
+        case "live":
+            make(path, BIG, f"CREATE TABLE note AS SELECT '{SECRET.decode()}' AS text")
+    make(path, *STALE)
+    before = content(path)
+    clear(path, settings, places)
+    assert copies == [path]
+    assert content(path) == before
+    assert len(places(path)) == (1 if why == "live" else 0)
+    with duckdb.connect(str(path), read_only=True) as connection:
+        assert hiding_tables(connection) == ({'"main"."long"'} if why == "long texts" else set())
+
+
+def test_blocks_that_cannot_be_told_free_are_left_to_the_copy(tmp_path, settings, copies, monkeypatch):
+    path = tmp_path / "a.duckdb"
+    make(path, BIG, SMALL)
+    make(path, "DROP TABLE small", "DROP TABLE big", "CREATE TABLE kept AS SELECT 1 AS one")
+    layout = compaction._layout
+    with duckdb.connect(str(path), read_only=True) as connection:
+        real = layout(connection)
+    assert real.free
+    miscounted = {**vars(real), "free": None}
+    monkeypatch.setattr(compaction, "_layout", lambda connection: compaction._Layout(**miscounted))
+    clear(path, settings, places)
+    assert copies == [path] and places(path) == []
+
+
+def test_a_file_that_is_not_there_is_nothing_to_clear(tmp_path, settings):
+    clear(tmp_path / "none.duckdb", settings, places)
+    assert list(tmp_path.iterdir()) == []

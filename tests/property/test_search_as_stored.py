@@ -1,0 +1,53 @@
+"""What is searched as it is stored misses nothing that a look at each value finds; nor does a look at a phone's end."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import phonenumbers
+import polars as pl
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orchestration.normalize.phones import known_regions, may_be_one_of, read_phone
+from orchestration.privacy.bytes_search import text_columns_holding
+from orchestration.privacy.strings import Strings
+
+STRINGS = Strings.of(contacts=["c3@example.com", "ab1234"], digits=["13800000003", "4930123456"], texts=["名前は田中"])
+CONTACTS = ["c3@example.com", "C3@EXAMPLE.COM", "ab1234", "AB1234", "138 0000 0003", "+49 30 12-34-56", "名前は田中"]
+pieces = st.sampled_from([*CONTACTS, "x", " ", "-", ".", "1", "é", "\\u540d", "%E5", '"', "\n", "\x00"])
+texts = st.one_of(st.none(), st.lists(pieces, max_size=4).map("".join))
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.tuples(texts, texts), max_size=12), st.integers(1, 6))
+def test_columns_in_which_values_would_be_masked_are_found(rows, group):
+    frame = pl.DataFrame(rows, schema={"one": pl.String, "two.part": pl.String}, orient="row")
+    masked = {name for name in frame.columns if any(STRINGS.found(text) for text in frame[name].drop_nulls().to_list())}
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "a.parquet"
+        frame.write_parquet(path, row_group_size=group)
+        assert masked <= text_columns_holding(path, STRINGS)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.sampled_from(sorted(known_regions())),
+    st.sampled_from([kind for kind in phonenumbers.PhoneNumberType.values() if kind >= 0]),
+    st.sampled_from(["{}", "+{}", "00{}", "0{}", "1{}", "{} ext. 12", "{}x7", "tel:{}", "{}#12", " {} "]),
+    st.integers(0, 9999),
+    st.integers(0, 3),
+)
+def test_a_text_that_is_read_as_a_number_may_be_that_number(region, kind, shape, end, style):
+    example = phonenumbers.example_number_for_type(region, kind) or phonenumbers.example_number(region)
+    if example is None:
+        return
+    varied = phonenumbers.PhoneNumber()
+    varied.merge_from(example)
+    varied.national_number = example.national_number // 10_000 * 10_000 + end
+    for number in (example, varied):
+        written = [phonenumbers.format_number(number, style), str(number.national_number)]
+        for text in [shape.format(part) for part in written]:
+            value, _ = read_phone(text, region)
+            if value is not None:
+                may_be = pl.select(may_be_one_of(pl.lit(text), [value])).item()
+                assert may_be, (text, region, value)
