@@ -358,7 +358,7 @@ class CleanStore:
         path = self.folder(contract) / f"{WHOLE}.parquet"
         with exclusive(self.folder(contract)):
             if path.exists():
-                if pl.read_parquet_schema(path) == contract.schema and _read(path).equals(rows):
+                if _holds(path, rows):
                     return False
             elif rows.is_empty():
                 return False
@@ -810,6 +810,14 @@ def _read(path: Path) -> pl.DataFrame:
         return pl.read_parquet(path, glob=False)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise CleanError(f"{path} cannot be read ({error}); remove the folder {path.parent} to rebuild it") from error
+
+
+def _holds(path: Path, rows: pl.DataFrame) -> bool:
+    """Whether a file holds just these rows; one with more or fewer need not be read."""
+    if pl.read_parquet_schema(path) != rows.schema:
+        return False
+    height = pl.scan_parquet(path, glob=False).select(pl.len()).collect().item()
+    return height == rows.height and _read(path).equals(rows)
 
 
 def _key_hash(contract: Contract) -> pl.Expr:

@@ -1,17 +1,19 @@
 """Persons equal what a union-find over all pairs gives; order does not matter; ids outlive additions."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from datetime import datetime, timedelta
 
+import numpy as np
 import polars as pl
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestration.contracts import CONTRACTS
+from orchestration.contracts import CONTRACTS, DERIVED
 from orchestration.identity.names import _edits
 from orchestration.identity.quality import measure
 from orchestration.identity.resolve import resolve_identities
-from orchestration.identity.sharing import SharingRules
+from orchestration.identity.sharing import SharingRules, shared
 
 TICKET = CONTRACTS["ticket"]
 VALUE = st.one_of(st.none(), st.integers(0, 5))
@@ -89,10 +91,47 @@ def test_a_person_keeps_its_id_unless_an_older_one_takes_it_in(records, data):
             assert oldest_of_heir < min(members)
 
 
+PROFILED = st.tuples(VALUE, VALUE, st.sampled_from(["Li Wei", "Wei Li", "Li Wen", "Wu Bo", None]), st.booleans())
+
+
+@settings(max_examples=40, deadline=None)
+@given(records=st.lists(PROFILED, min_size=1, max_size=14), data=st.data())
+def test_shared_values_and_their_reasons_are_the_same_in_any_order(records, data):
+    rows = [
+        row | {"full_name": name, "is_deleted": is_deleted}
+        for row, (*_, name, is_deleted) in zip(
+            rows_of([(email, phone, None) for email, phone, *_ in records]), records, strict=True
+        )
+    ]
+    found = [
+        resolve_identities({"customer": pl.LazyFrame(some, schema=CONTRACTS["customer"].schema)})
+        for some in (rows, data.draw(st.permutations(rows)))
+    ]
+    for name, table in (("identity_evidence", "evidence"), ("person_record", "person_record")):
+        one, other = (getattr(its, table).sort(DERIVED[name].key) for its in found)
+        assert one.equals(other)
+    assert sorted(found[0].sizes) == sorted(Counter(found[0].person_record["person_id"]).values())
+
+
+@given(
+    pairs=st.lists(st.tuples(st.integers(0, 9), st.integers(0, 5)), max_size=20),
+    holder=st.lists(st.integers(0, 3), min_size=10, max_size=10),
+)
+def test_a_shared_value_is_one_that_two_holders_have(pairs, holder):
+    links = pl.DataFrame(pairs, schema={"node": pl.UInt32, "value": pl.UInt32}, orient="row")
+    holders = defaultdict(set)
+    for node, value in pairs:
+        holders[value].add(holder[node])
+    expected = {(its, value) for value, some in holders.items() if len(some) > 1 for its in some}
+    assert set(shared(links, np.array(holder)).rows()) == expected
+
+
 @settings(max_examples=60, deadline=None)
 @given(labels=st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=25))
 def test_measures_equal_those_counted_pair_by_pair(labels):
-    measured = measure(pl.DataFrame(labels, schema=["truth", "predicted"], orient="row"))
+    rows = pl.DataFrame(labels, schema=["truth", "predicted"], orient="row")
+    measured = measure(rows)
+    assert measure(rows.group_by("truth", "predicted").len(), count="len") == pytest.approx(measured, abs=1e-12)
     pairs = [(a, b) for i, a in enumerate(labels) for b in labels[i + 1 :]]
     true = sum(a[0] == b[0] for a, b in pairs)
     predicted = sum(a[1] == b[1] for a, b in pairs)

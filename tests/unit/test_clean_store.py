@@ -207,6 +207,8 @@ def test_derived_tables_are_replaced_only_when_they_differ(store):
     stamp = (store.folder(contract) / "all.parquet").stat().st_mtime_ns
     assert not store.replace(contract, rows.lazy())
     assert (store.folder(contract) / "all.parquet").stat().st_mtime_ns == stamp
+    assert store.replace(contract, rows.with_columns(person_id=pl.lit("q")))
+    assert store.scan(contract).collect()["person_id"].to_list() == ["q"]
     assert store.replace(contract, rows.clear())
     with pytest.raises(CleanError, match="beyond one a key"):
         store.replace(contract, pl.concat([rows, rows]))
