@@ -3,7 +3,7 @@
     {{ return(source('clean', table)) }}
 {%- endmacro %}
 
-{# The log of touched visitors: entity or change (orchestration/warehouse/touched.py). #}
-{% macro touched_log(table) -%}
-    {{ return(source('touched', table)) }}
+{# A log of touched entities of a clean table: entity or change (orchestration/warehouse/touched.py). #}
+{% macro touched_log(table, log) -%}
+    {{ return(source('touched', table ~ '_' ~ log)) }}
 {%- endmacro %}

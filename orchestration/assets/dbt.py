@@ -28,8 +28,8 @@ from orchestration.warehouse.clean import CleanStore
 from orchestration.warehouse.files import write_json
 
 WRITER_POOL = "duckdb_writer"
-VISITOR_TABLE = CONTRACTS["web_event"]
-"""The table whose changes dbt follows visitor by visitor."""
+BUILT = {"web_event": "int_web_built", "answer": "int_answer_built"}
+"""Clean tables whose changes dbt follows entity by entity, to the model that says which of them it has seen."""
 RUN_ID_VARIABLE = "EXPERIENCE_RUN_ID"
 
 
@@ -39,9 +39,9 @@ class LayerTranslator(DagsterDbtTranslator):
     def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> dg.AssetKey:
         """``<layer>/<name>``; sources are the clean and identity tables."""
         if dbt_resource_props["resource_type"] == "source":
-            # The log of touched visitors is part of the table whose changes it records.
-            is_log = dbt_resource_props["source_name"] == "touched"
-            return clean_key(VISITOR_TABLE.name if is_log else dbt_resource_props["name"])
+            name = dbt_resource_props["name"]
+            # A log of touched entities is part of the table whose changes it records.
+            return clean_key(name.rsplit("_", 1)[0] if dbt_resource_props["source_name"] == "touched" else name)
         return dg.AssetKey([_layer(dbt_resource_props), dbt_resource_props["name"]])
 
     def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str:
@@ -224,10 +224,12 @@ def _built_project(settings: Settings) -> str | None:
 
 
 def _forget_touched(settings: Settings) -> None:
-    """Drop from the log of touched visitors what this build has seen."""
+    """Drop from the logs of touched entities what this build has seen."""
+    store = CleanStore(settings.clean_dir, settings.business_timezone)
     with duckdb.connect(settings.warehouse_path, read_only=True) as connection:
-        ((sequence,),) = connection.execute("SELECT sequence FROM working.int_web_built").fetchall()
-    CleanStore(settings.clean_dir, settings.business_timezone).forget_touched(VISITOR_TABLE, sequence)
+        for table, model in BUILT.items():
+            ((sequence,),) = connection.execute(f"SELECT sequence FROM working.{model}").fetchall()
+            store.forget_touched(CONTRACTS[table], sequence)
 
 
 def _files(settings: Settings) -> list[list[int] | None]:

@@ -56,6 +56,7 @@ class Partition(StrEnum):
     """By what the clean layer is cut: by what the duplicates of a row share."""
 
     EVENT_DATE = "event_date"
+    EVENT_MONTH = "event_month"
     BUCKET = "bucket"
     WHOLE = "whole"
 
@@ -140,6 +141,8 @@ class Contract:
         person_columns: Columns that may serve as identity evidence.
         entity_columns: Columns of which the first that is not null names, within its source, what derived tables are
             made anew by: the visitor of a web event. Empty where they are made anew whole.
+        entity_keeps_lineage: Derived tables keep ``load_id`` and ``load_row``, so that an entity is made anew also
+            where the same content was delivered again.
     """
 
     name: str
@@ -155,6 +158,7 @@ class Contract:
     buckets: int = 8
     person_columns: tuple[str, ...] = field(default=())
     entity_columns: tuple[str, ...] = ()
+    entity_keeps_lineage: bool = False
 
     @property
     def all_columns(self) -> tuple[Column, ...]:

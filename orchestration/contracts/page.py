@@ -15,6 +15,7 @@ from orchestration.contracts.model import Column, Contract, OnInvalid, Partition
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "contracts.md"
 _PARTITIONS = {
     Partition.EVENT_DATE: "one file a business day of `{event}`",
+    Partition.EVENT_MONTH: "one file a month, by business day, of `{event}`",
     Partition.BUCKET: "{buckets} files by a hash of `{bucket}`",
     Partition.WHOLE: "one file",
 }

@@ -6,6 +6,7 @@ belong here: how rows become canonical (``normalize``) and which loads there are
 ::
 
     clean/<table>/2026-05-01.parquet   Partition.EVENT_DATE: the business day of the event
+    clean/<table>/2026-05.parquet      Partition.EVENT_MONTH: its month, where a day holds too few rows for a file
     clean/<table>/bucket-03.parquet    Partition.BUCKET: crc32 of the bucket key, modulo the contract's buckets
     clean/<table>/all.parquet          Partition.WHOLE, and derived tables
     clean/<table>/_empty.parquet       no rows, so that a glob of *.parquet always finds the schema
@@ -56,7 +57,7 @@ from orchestration.warehouse.touched import TouchedLog
 EMPTY = "_empty"
 WHOLE = "all"
 UNDATED = "undated"
-"""Partition of rows without event time, which only deletions can be."""
+"""Partition of rows without event time: deletions, and answers whose source does not date them."""
 MERGED = "_merged.json"
 PENDING = "_pending.json"
 SPILL = ".spill"
@@ -151,9 +152,10 @@ class _Tally:
         self.updated += updated
         self.deleted += deleted
         self.unchanged += max(0, compared.keys_in - inserted - updated - deleted)
+        if compared.entities.height:
+            self.entities.append(compared.entities)
         if changes.height:
             self.partitions.add(compared.partition)
-            self.entities.append(compared.entities)
             for name in ("day", "day_before"):
                 self.days |= set(changes[name].drop_nulls())
 
@@ -380,8 +382,11 @@ class CleanStore:
         """``frame`` with the number of the partition that each row belongs to, as ``_partition``."""
         match contract.partition:
             case Partition.EVENT_DATE:
-                day = self.day_expression(contract).to_physical().fill_null(_NO_DAY)
-                return frame.with_columns(day.alias(_PARTITION))
+                day = self.day_expression(contract)
+                return frame.with_columns(day.to_physical().fill_null(_NO_DAY).alias(_PARTITION))
+            case Partition.EVENT_MONTH:
+                month = self.day_expression(contract).dt.month_start()
+                return frame.with_columns(month.to_physical().fill_null(_NO_DAY).alias(_PARTITION))
             case Partition.BUCKET:
                 # Polars' own hash may change with its version; this one is the same for ever.
                 keys = frame[contract.bucket_key].unique()
@@ -395,8 +400,11 @@ class CleanStore:
     def partition_name(contract: Contract, number: int) -> str:
         """Name, without suffix, of the file that holds a partition."""
         match contract.partition:
-            case Partition.EVENT_DATE:
-                return UNDATED if number == _NO_DAY else (date(1970, 1, 1) + timedelta(days=number)).isoformat()
+            case Partition.EVENT_DATE | Partition.EVENT_MONTH:
+                if number == _NO_DAY:
+                    return UNDATED
+                day = (date(1970, 1, 1) + timedelta(days=number)).isoformat()
+                return day if contract.partition is Partition.EVENT_DATE else day[:7]
             case Partition.BUCKET:
                 return f"bucket-{number:02d}"
             case Partition.WHOLE:
@@ -404,8 +412,8 @@ class CleanStore:
 
     def _layout(self, contract: Contract) -> str:
         match contract.partition:
-            case Partition.EVENT_DATE:
-                return f"event_date {contract.event_time} {self.business_timezone}"
+            case Partition.EVENT_DATE | Partition.EVENT_MONTH:
+                return f"{contract.partition} {contract.event_time} {self.business_timezone}"
             case Partition.BUCKET:
                 return f"bucket {contract.bucket_key} {contract.buckets}"
             case Partition.WHOLE:
@@ -515,13 +523,13 @@ class CleanStore:
         if not (loads or plan.writes or plan.removals):
             return
         log = self._touched(contract)
-        if log is not None and tally.partitions:
+        if log is not None and tally.entities:
             log.prepare(pl.concat(tally.entities), self.sequence(contract) + 1)
         pending = {
             "writes": plan.writes,
             "removals": plan.removals,
             "days": [day.isoformat() for day in sorted(tally.days)],
-            "changed": bool(tally.partitions),
+            "changed": bool(tally.partitions or tally.entities),
             "loads": {name: asdict(mark) for name, mark in loads.items()},
             "replaced": sorted(replaced),
         }
@@ -538,31 +546,30 @@ class CleanStore:
 
         Returns:
             Rows inserted, updated and deleted by day before and after; and the entities (``source, entity``) of those
-            rows before and after, for a contract that names them.
+            rows before and after, for a contract that names them, with those whose lineage changed where it counts.
         """
         key = list(contract.key)
         day = self.day_expression(contract).alias("day")
         names = [pl.coalesce(contract.entity_columns).alias("entity")] if contract.entity_columns else []
-        seen = [*key, "row_hash", "is_deleted", day, *names]
-        new = after.lazy().select(seen)
+        lineage = ["load_id", "load_row"] if contract.entity_keeps_lineage else []
+        seen: list[str | pl.Expr] = ["row_hash", "is_deleted", day, *names, *lineage]
+        new = after.lazy().select(*key, *seen)
         if before.is_empty():
-            pairs = new.with_columns(
-                row_hash_before=pl.lit(None, dtype=pl.String),
-                is_deleted_before=pl.lit(None, dtype=pl.Boolean),
-                day_before=pl.lit(None, dtype=pl.Date),
-                **({"entity_before": pl.lit(None, dtype=pl.String)} if names else {}),
-            )
+            absent = new.select(pl.exclude(key)).collect_schema().items()
+            pairs = new.with_columns(pl.lit(None, dtype=dtype).alias(f"{name}_before") for name, dtype in absent)
         else:
-            pairs = new.join(before.lazy().select(seen), on=key, how="full", coalesce=True, suffix="_before")
+            pairs = new.join(before.lazy().select(*key, *seen), on=key, how="full", coalesce=True, suffix="_before")
         was = ~pl.col("is_deleted_before").fill_null(True)
         now = ~pl.col("is_deleted").fill_null(True)
         differs = pl.col("row_hash") != pl.col("row_hash_before")
+        moved = [pl.col(name) != pl.col(f"{name}_before") for name in lineage]
         flags = pairs.select(
             day=pl.when(now).then("day"),
             day_before=pl.when(was).then("day_before"),
             inserted=now & ~was,
             updated=now & was & differs,
             deleted=was & ~now,
+            moved=now & was & pl.any_horizontal(differs, *moved),
             **(
                 {
                     "source": pl.col("source"),
@@ -573,12 +580,13 @@ class CleanStore:
                 else {}
             ),
         )
-        changed = flags.filter(pl.any_horizontal("inserted", "updated", "deleted")).collect()
+        touched = flags.filter(pl.any_horizontal("inserted", "deleted", "moved")).collect()
         entities = [
-            changed.select("source", entity=name).drop_nulls("entity").unique()
+            touched.select("source", entity=name).drop_nulls("entity").unique()
             for name in ("entity", "entity_before")
             if names
         ]
+        changed = touched.filter(pl.any_horizontal("inserted", "updated", "deleted"))
         counts = changed.group_by("day", "day_before").agg(pl.col("inserted", "updated", "deleted").sum())
         return counts, pl.concat(entities) if entities else pl.DataFrame()
 

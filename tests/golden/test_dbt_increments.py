@@ -4,89 +4,45 @@ import random
 import shutil
 from datetime import datetime, timedelta
 
-import polars as pl
 import pytest
 
 from orchestration.contracts import CONTRACTS
-from orchestration.warehouse.clean import CleanStore
-from orchestration.warehouse.touched import TouchedLog
+from tests.golden.increments import Area, Nights
 
 EVENT = CONTRACTS["web_event"]
 MIDNIGHT = datetime(2026, 5, 1, 16)
 """In Shanghai, the business time zone."""
-WEB_MODELS = ("--resource-type", "model", "seed", "--select", "+int_web_built", "+fct_session")
-TABLES = (
-    "warehouse.intermediate.int_session_bounded",
-    "warehouse.intermediate.int_web_event_sessionized",
-    "warehouse.intermediate.int_session_aggregated",
-    "warehouse.intermediate.int_visitor_login",
-    "marts.main.fct_session",
+WEB = Area(
+    contract=EVENT,
+    models=("+int_web_built", "+fct_session"),
+    scope="int_web_scope",
+    touched="int_visitor_touched",
+    built="int_web_built",
+    tables=(
+        "warehouse.intermediate.int_session_bounded",
+        "warehouse.intermediate.int_web_event_sessionized",
+        "warehouse.intermediate.int_session_aggregated",
+        "warehouse.intermediate.int_visitor_login",
+        "marts.main.fct_session",
+    ),
 )
 
 
-class Nights:
-    """A warehouse whose clean events and persons change, and dbt that follows."""
-
-    def __init__(self, new_warehouse, like=None):
-        self.new_warehouse = new_warehouse
-        self.warehouse = new_warehouse()
-        self.store = CleanStore(self.warehouse.home / "clean", "Asia/Shanghai")
-        self.load = like.load if like else 0
-        if like:
-            shutil.copytree(like.warehouse.home, self.warehouse.home, dirs_exist_ok=True)
-        else:
-            shutil.rmtree(self.store.folder(EVENT))
-            self.store.ensure(EVENT)
-
-    def merge(self, *rows):
-        self.load += 1
-        at = datetime(2026, 6, 1) + timedelta(days=self.load)
-        common = {
-            "source": "w",
-            "load_id": f"l{self.load}",
-            "load_row": 0,
-            "extracted_at": at,
-            "first_extracted_at": at,
-            "is_deleted": False,
-        }
-        full = [{**common, "row_hash": repr(sorted(row.items(), key=str)), **row} for row in rows]
-        return self.store.merge(EVENT, pl.DataFrame(full, schema=EVENT.schema, strict=False))
-
-    def persons(self, **persons):
-        """Who a cookie (``c…``) or a login (``u…``) belongs to."""
-        self.warehouse.write(
-            "person_record",
-            [
-                {
-                    "record_table": "visitor" if name.startswith("c") else "login",
-                    "source": "w",
-                    "source_id": name,
-                    "person_id": person,
-                    "first_extracted_at": datetime(2026, 6, 1),
-                }
-                for name, person in persons.items()
-            ],
-        )
-
-    def build(self, *arguments, **variables):
-        """Build; the scope, and how many visitors were made anew."""
-        self.warehouse.build(*WEB_MODELS, *arguments, **variables)
-        scope = self.warehouse.row("SELECT scope FROM warehouse.working.int_web_scope")["scope"]
-        return scope, self.warehouse.row("SELECT count(*) AS n FROM warehouse.working.int_visitor_touched")["n"]
-
-    def tables(self):
-        return {name: sorted(map(repr, self.warehouse.rows(f"FROM {name}"))) for name in TABLES}
-
-    def at_once(self):
-        """The same tables from the same clean layer, in a home where nothing was built before."""
-        fresh = Nights(self.new_warehouse)
-        clean = fresh.warehouse.home / "clean"
-        shutil.rmtree(clean)
-        shutil.copytree(self.warehouse.home / "clean", clean)
-        shutil.rmtree(fresh.store.folder(EVENT) / "touched")
-        TouchedLog(fresh.store.folder(EVENT)).ensure(0)
-        assert fresh.build() == ("all", 0)
-        return fresh.tables()
+def belong(nights, **persons):
+    """Who a cookie (``c…``) or a login (``u…``) belongs to."""
+    nights.warehouse.write(
+        "person_record",
+        [
+            {
+                "record_table": "visitor" if name.startswith("c") else "login",
+                "source": "w",
+                "source_id": name,
+                "person_id": person,
+                "first_extracted_at": datetime(2026, 6, 1),
+            }
+            for name, person in persons.items()
+        ],
+    )
 
 
 def event(number, visitor, minute, **values):
@@ -103,20 +59,20 @@ def event(number, visitor, minute, **values):
 @pytest.fixture(scope="module")
 def first_night(new_warehouse):
     """Three visitors with a session each, built."""
-    nights = Nights(new_warehouse)
+    nights = Nights(WEB, new_warehouse)
     nights.merge(
         *(event(number, f"c{number % 3}", 10 * number) for number in range(9)),
         event(20, "c0", 5, user_id="u0"),
         event(21, "c2", 300, user_id="u2"),
     )
-    nights.persons(c0="p0", u0="p0", c1="p1", c2="p2", u2="p2")
+    belong(nights, c0="p0", u0="p0", c1="p1", c2="p2", u2="p2")
     assert nights.build() == ("all", 0)
     return nights
 
 
 @pytest.fixture
 def nights(first_night, new_warehouse):
-    return Nights(new_warehouse, like=first_night)
+    return Nights(WEB, new_warehouse, like=first_night)
 
 
 def session_count(nights, visitor):
@@ -146,14 +102,14 @@ def test_a_visitor_of_whom_nothing_is_left_goes(nights):
 
 def test_a_person_who_changes_takes_the_sessions_along(nights):
     # c1 goes to another person; u0 does, who was seen on the cookie c0 that stays where it was.
-    nights.persons(c0="p0", u0="p9", c1="p8", c2="p2", u2="p2")
+    belong(nights, c0="p0", u0="p9", c1="p8", c2="p2", u2="p2")
     assert nights.build() == ("touched", 2)
     assert nights.tables() == nights.at_once()
 
 
 def test_a_build_that_failed_on_the_way_is_not_built_upon(nights):
     nights.merge(event(30, "c1", 100))
-    nights.persons(c0="p0", u0="p0", c1="p5", c2="p2", u2="p2")
+    belong(nights, c0="p0", u0="p0", c1="p5", c2="p2", u2="p2")
     # The sessions are made, nothing behind them.
     nights.warehouse.build("--resource-type", "model", "seed", "--select", "+int_session_bounded")
     nights.merge(event(31, "c2", 320))
@@ -162,8 +118,7 @@ def test_a_build_that_failed_on_the_way_is_not_built_upon(nights):
 
 
 def test_what_was_built_is_forgotten_and_the_next_change_is_not(nights):
-    (built,) = nights.warehouse.rows("SELECT sequence FROM warehouse.working.int_web_built")
-    nights.store.forget_touched(EVENT, built["sequence"])
+    nights.store.forget_touched(EVENT, nights.built())
     nights.merge(event(30, "c1", 100))
     assert nights.build() == ("touched", 1)
     assert "c1" in str(nights.warehouse.rows("FROM warehouse.working.int_web_event_touched"))
@@ -199,7 +154,7 @@ def test_everything_is_made_anew_where_the_last_build_cannot_be_built_upon(night
 @pytest.mark.parametrize("seed", range(2))
 def test_drawn_nights_equal_one_build(new_warehouse, seed):
     draw = random.Random(seed)
-    nights = Nights(new_warehouse)
+    nights = Nights(WEB, new_warehouse)
     paths = ["/", "/products/tea", "/cart", "/checkout", None]
     for _ in range(4):
         rows = [
@@ -220,6 +175,6 @@ def test_drawn_nights_equal_one_build(new_warehouse, seed):
         ]
         nights.merge(*rows)
         persons = {name: f"p{draw.randrange(3)}" for name in ("c0", "c1", "c2", "c3", "u0", "u1")}
-        nights.persons(**persons)
+        belong(nights, **persons)
         nights.build()
     assert nights.tables() == nights.at_once()

@@ -5,6 +5,7 @@ import tempfile
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import duckdb
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -12,8 +13,10 @@ from hypothesis import strategies as st
 
 from orchestration.contracts import CONTRACTS
 from orchestration.warehouse.clean import CleanStore
+from orchestration.warehouse.touched import TouchedLog
 
-START = datetime(2026, 5, 1)
+START = datetime(2026, 4, 30)
+"""A day before the month ends, so that rows of one key lie in several months too."""
 VERSION = st.tuples(
     st.integers(0, 5),  # key
     st.one_of(st.none(), st.integers(0, 3)),  # updated, hours
@@ -39,6 +42,7 @@ def build(contract, versions):
                 "first_extracted_at": START + timedelta(days=9, hours=extracted),
                 "is_deleted": deleted,
                 contract.event_time: START + timedelta(hours=event),
+                **({contract.entity_columns[0]: f"e{key % 3}"} if contract.entity_columns else {}),
             }
         )
     return pl.DataFrame(rows, schema=contract.schema)
@@ -57,7 +61,38 @@ def business_day(instant):
     return (instant + timedelta(hours=8)).date()
 
 
-@pytest.mark.parametrize("table", ["web_event", "response"])
+def lineage(store, contract):
+    """Key to what tells whether its entity is touched, with the entity."""
+    told = ["row_hash", *(["load_id", "load_row"] if contract.entity_keeps_lineage else [])]
+    rows = store.scan(contract).select("source_id", contract.entity_columns[0], *told).collect()
+    return {key: (entity, *rest) for key, entity, *rest in rows.rows()}
+
+
+def hashes(entities):
+    with duckdb.connect() as connection:
+        return {connection.execute("SELECT hash('s', ?)", [name]).fetchall()[0][0] for name in entities}
+
+
+@pytest.mark.parametrize("table", ["web_event", "answer"])
+@settings(max_examples=15, deadline=None)
+@given(loads=st.lists(st.lists(VERSION, min_size=1, max_size=6), min_size=1, max_size=5))
+def test_the_log_names_the_entities_whose_rows_changed(table, loads):
+    contract = CONTRACTS[table]
+    with tempfile.TemporaryDirectory() as folder:
+        store = CleanStore(Path(folder), "Asia/Shanghai")
+        store.ensure(contract)
+        for versions in loads:
+            before, sequence = lineage(store, contract), store.sequence(contract)
+            store.merge(contract, build(contract, versions))
+            after = lineage(store, contract)
+            changed = {key for key in before | after if before.get(key) != after.get(key)}
+            entities = {state[key][0] for state in (before, after) for key in changed if key in state}
+            log, _ = TouchedLog(store.folder(contract)).read()
+            assert set(log.filter(pl.col("sequence") > sequence)["key"]) == hashes(entities)
+            assert (store.sequence(contract) > sequence) == bool(entities)
+
+
+@pytest.mark.parametrize("table", ["web_event", "answer", "response"])
 @settings(max_examples=15, deadline=None)
 @given(data=st.data())
 def test_incremental_equals_rebuild(table, data):

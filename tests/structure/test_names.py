@@ -23,6 +23,8 @@ WITHOUT_KEY = {
     "int_as_of": "it has one row",
     "int_web_event_filtered": "rows of stg_web_event, whose key is tested at the clean gate and in staging",
     "int_web_scope": "it has one row",
+    "int_answer_scope": "it has one row",
+    "int_response_fingerprinted": "rows of int_response_qualified",
     "int_web_event_touched": "rows of int_web_event_filtered",
     "int_stage_entry_collected": "a person may enter a stage twice at one instant",
 }

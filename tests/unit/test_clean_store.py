@@ -115,11 +115,11 @@ def test_a_partition_that_ends_up_empty_is_removed(store):
 
 
 def test_rows_of_one_parent_lie_in_one_bucket_and_buckets_do_not_depend_on_the_polars_version(store):
-    answer = CONTRACTS["answer"]
-    rows = [row(answer, f"r{i % 5}:{i}", 1) | {"response_id": f"r{i % 5}"} for i in range(20)]
-    store.merge(answer, frame(answer, *rows))
+    event = CONTRACTS["ticket_event"]
+    rows = [row(event, f"r{i % 5}:{i}", 1) | {"ticket_id": f"r{i % 5}"} for i in range(20)]
+    store.merge(event, frame(event, *rows))
     found = {
-        path.stem: set(pl.read_parquet(path)["response_id"]) for path in store.folder(answer).glob("bucket-*.parquet")
+        path.stem: set(pl.read_parquet(path)["ticket_id"]) for path in store.folder(event).glob("bucket-*.parquet")
     }
     assert found == {f"bucket-{zlib.crc32(key) % 8:02d}": {key.decode()} for key in (b"r0", b"r1", b"r2", b"r3", b"r4")}
 

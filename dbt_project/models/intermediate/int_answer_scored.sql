@@ -1,3 +1,5 @@
+{{ config(materialized='incremental', incremental_strategy='touched_responses') }}
+-- depends_on: {{ ref('int_answer_scope') }}, {{ ref('int_response_touched') }}
 -- Answers with what their question is measured as. A score has more as better; it is null where the value
 -- is missing, off the scale, or not a whole number where votes must be.
 with declared as (
@@ -46,6 +48,9 @@ with declared as (
         on
             answer.source = response.source
             and answer.response_id = response.source_id
+    {%- if answer_scope() == 'touched' %}
+    inner join {{ ref('int_response_touched') }} as touched on response.response_key = touched.response_key
+    {%- endif %}
     left join {{ ref('int_question_versioned') }} as question
         on
             answer.source = question.source

@@ -6,7 +6,7 @@ select
     occurred_at,
     -- Without a cookie the login stands for the visitor; an event without any of them is a visit of its own.
     coalesce(anonymous_id, user_id, source_session_id, source_id) as visitor_id,
-    {{ visitor_hash('source', 'coalesce(anonymous_id, user_id, source_session_id, source_id)') }} as visitor_hash,
+    {{ fingerprint(['source', 'coalesce(anonymous_id, user_id, source_session_id, source_id)']) }} as visitor_hash,
     anonymous_id,
     user_id,
     case when is_source_session then source_session_id end as source_session_id,

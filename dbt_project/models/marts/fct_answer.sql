@@ -1,3 +1,5 @@
+{{ config(materialized='incremental', incremental_strategy='touched_responses') }}
+-- depends_on: {{ ref('int_answer_scope') }}, {{ ref('int_response_touched') }}
 select
     answer_key,
     response_key,
@@ -25,3 +27,6 @@ select
     load_id,
     load_row
 from {{ ref('int_answer_scored') }}
+{%- if answer_scope() == 'touched' %}
+where response_key in (select touched.response_key from {{ ref('int_response_touched') }} as touched)
+{%- endif %}

@@ -20,7 +20,7 @@ login_before as (
     select
         source,
         source_id as user_id,
-        {{ visitor_hash('source', 'source_id') }} as visitor_hash
+        {{ fingerprint(['source', 'source_id']) }} as visitor_hash
     from person
     {%- endif %}
 ),
@@ -41,13 +41,13 @@ moved as (
 
 touched as (
     select entity.key as visitor_hash
-    from {{ touched_log('entity') }} as entity
+    from {{ touched_log('web_event', 'entity') }} as entity
     inner join {{ ref('int_web_scope') }} as scope
         on
             entity.sequence > scope.built_sequence
             and entity.sequence <= scope.sequence
     union
-    select {{ visitor_hash('source', 'source_id') }} as visitor_hash
+    select {{ fingerprint(['source', 'source_id']) }} as visitor_hash
     from moved
     where record_table = 'visitor'
     union

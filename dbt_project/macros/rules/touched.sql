@@ -1,0 +1,143 @@
+{#
+    Models that are made anew entity by entity (docs/decisions/0011): those of area 'web' by visitor, those of
+    area 'answer' by response. Each area has int_<area>_scope, which decides once a build, a table of the touched
+    entities, and int_<area>_built, which says at its end what was built upon.
+#}
+
+{# What a build makes of an area: 'all' entities or the 'touched' ones. A model that asks must depend on the scope. #}
+{% macro web_scope() -%}
+    {{ return(scope_of('int_web_scope')) }}
+{%- endmacro %}
+
+{% macro answer_scope() -%}
+    {{ return(scope_of('int_answer_scope')) }}
+{%- endmacro %}
+
+{% macro scope_of(model) -%}
+    {%- if execute -%}
+        {%- set asked = ref(model) -%}
+        {%- set scope = adapter.get_relation(asked.database, asked.schema, asked.identifier) -%}
+        {%- if scope is not none -%}
+            {{ return(run_query('select scope from ' ~ scope).columns[0].values()[0]) }}
+        {%- endif -%}
+    {%- endif -%}
+    {{ return('all') }}
+{%- endmacro %}
+
+{#
+    One row: what a build makes of an area, and on what it builds. The last build is built upon where the log of
+    touched entities still holds the change that it ended with, and where neither DuckDB's hashes nor anything else
+    that decides about an entity has changed.
+
+    table: table of the clean layer whose log is read.
+    built: relation with what the last build ended with, or none where it cannot be built upon.
+    settings: query of one row and column, settings: a text that differs where an entity would come out otherwise.
+#}
+{% macro scope_query(table, built, settings) -%}
+with log as (
+    select
+        max(sequence) as sequence,
+        max_by(token, sequence) as token,
+        min(probe) as lowest_probe,
+        max(probe) as highest_probe
+    from {{ touched_log(table, 'change') }}
+),
+
+rule as (
+    {{ settings }}
+),
+
+-- Nothing where the last build cannot be built upon.
+built as (
+    {% if built -%}
+    select
+        state.sequence,
+        state.settings
+    from {{ built }} as state
+    inner join {{ touched_log(table, 'change') }} as change
+        on
+            state.sequence = change.sequence
+            and state.token = change.token
+    {%- else -%}
+    select
+        sequence,
+        token as settings
+    from log
+    where false
+    {%- endif %}
+)
+
+select
+    case
+        when
+            built.settings = rule.settings
+            and log.lowest_probe = {{ fingerprint(["'probe'", "'probe'"]) }}
+            and log.highest_probe = {{ fingerprint(["'probe'", "'probe'"]) }}
+            then 'touched'
+        else 'all'
+    end as scope,
+    built.sequence as built_sequence,
+    log.sequence,
+    log.token,
+    rule.settings
+from log
+cross join rule
+left join built on true
+{%- endmacro %}
+
+{#
+    What the last build that came to its end built on: none where there was none, where a table that it made is gone,
+    or where a full refresh is asked for.
+
+    state: model that holds it.
+    tables: every table that is built upon, to its schema; a schema 'marts' is the published database.
+#}
+{% macro built_upon(state, tables) -%}
+    {%- if execute and not flags.FULL_REFRESH -%}
+        {%- set found = [adapter.get_relation(target.database, 'working', state)] -%}
+        {%- for name, schema in tables.items() -%}
+            {%- if schema == 'marts' -%}
+                {%- do found.append(adapter.get_relation('marts', target.schema, name)) -%}
+            {%- else -%}
+                {%- do found.append(adapter.get_relation(target.database, schema, name)) -%}
+            {%- endif -%}
+        {%- endfor -%}
+        {%- if none not in found -%}{{ return(found[0]) }}{%- endif -%}
+    {%- endif -%}
+    {{ return(none) }}
+{%- endmacro %}
+
+{# A log of touched entities names them by the fingerprint of source and key (orchestration/warehouse/touched.py). #}
+{% macro fingerprint(columns) -%}
+    {{ return(adapter.dispatch('fingerprint')(columns)) }}
+{%- endmacro %}
+
+{% macro default__fingerprint(columns) -%}
+    xxhash64({{ columns | join(', ') }})
+{%- endmacro %}
+
+{% macro duckdb__fingerprint(columns) -%}
+    hash({{ columns | join(', ') }})
+{%- endmacro %}
+
+{#
+    Incremental strategies: what the table holds of entities that were touched goes, what the model gives takes its
+    place. Also right for entities of whom nothing is left.
+#}
+{% macro get_incremental_touched_visitors_sql(arg_dict) -%}
+    {{ overwrite_entities(arg_dict, 'visitor_hash', 'int_visitor_touched', web_scope()) }}
+{%- endmacro %}
+
+{% macro get_incremental_touched_responses_sql(arg_dict) -%}
+    {{ overwrite_entities(arg_dict, 'response_key', 'int_response_touched', answer_scope()) }}
+{%- endmacro %}
+
+{% macro overwrite_entities(arg_dict, entity, touched, scope) -%}
+    {%- set columns = arg_dict['dest_columns'] | map(attribute='quoted') | join(', ') -%}
+    delete from {{ arg_dict['target_relation'] }}
+    {%- if scope == 'touched' %}
+    where {{ entity }} in (select {{ entity }} from {{ ref(touched) }})
+    {%- endif %};
+    insert into {{ arg_dict['target_relation'] }} ({{ columns }})
+    select {{ columns }} from {{ arg_dict['temp_relation'] }}
+{%- endmacro %}
