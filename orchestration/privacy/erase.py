@@ -40,6 +40,7 @@ from orchestration.warehouse.control import Control
 from orchestration.warehouse.publish import prune, releases
 
 _QUARANTINE = CONTROL["quarantine"].schema
+_IDENTITY = ("identity_evidence", "person_record", "person_change")
 
 SearchedFor = dict[Subject, Searched]
 """Landed parts that hold nothing of a person, by person."""
@@ -211,7 +212,7 @@ def finish(
         left += [str(change.manifest.folder.relative_to(settings.home)) for change in plan.loads if change.rejects]
         left += [f"clean/{table}" for table, change in plan.tables.items() if change.rows]
         if request.mode is Mode.DELETE:
-            left += _identity_left(store, subject)
+            left += [f"clean/{table}" for table, rows in _identity_rows(store, subject).items() if rows]
     if left:
         raise ErasureError(
             f"request {', '.join(request.request_id for request in begun)} is not done: the person is still found in "
@@ -278,7 +279,7 @@ def _apply(
 ) -> None:
     """Change every layer; the landing last, for the rest is worked out from it."""
     apply_to_clean(store, plan.tables)
-    for table in ("identity_evidence", "person_record", "person_change"):
+    for table in _IDENTITY:
         store.replace(DERIVED[table], _without(store.scan(DERIVED[table]), subject).collect())
     planner = _planner(settings, store, sources)
     control = Control(settings.control_dir)
@@ -308,12 +309,13 @@ def _without(rows: pl.LazyFrame, subject: Subject) -> pl.LazyFrame:
     )
 
 
-def _identity_left(store: CleanStore, subject: Subject) -> list[str]:
-    found = []
-    for table in ("identity_evidence", "person_record", "person_change"):
+def _identity_rows(store: CleanStore, subject: Subject) -> dict[str, int]:
+    """Rows of identity tables that say something of the person, by table."""
+    found = {}
+    for table in _IDENTITY:
         rows = store.scan(DERIVED[table])
-        if rows.join(_without(rows, subject), on=DERIVED[table].key, how="anti").head(1).collect().height:
-            found.append(f"clean/{table}")
+        whole, without = (frame.select(pl.len()).collect().item() for frame in (rows, _without(rows, subject)))
+        found[table] = whole - without
     return found
 
 
@@ -347,11 +349,6 @@ def _quarantine(settings: Settings, control: Control, planner: Planner, change: 
 
 
 def _counts(store: CleanStore, subject: Subject, plan: Plan, settings: Settings) -> dict[str, int]:
-    identity = 0
-    for table in ("identity_evidence", "person_record", "person_change"):
-        rows = store.scan(DERIVED[table])
-        lengths = [frame.select(pl.len()).collect().item() for frame in (rows, _without(rows, subject))]
-        identity += lengths[0] - lengths[1]
     quarantined = 0
     for change in plan.loads:
         for path in settings.control_dir.glob(f"quarantine/*/{change.manifest.load_id}.parquet"):
@@ -360,6 +357,6 @@ def _counts(store: CleanStore, subject: Subject, plan: Plan, settings: Settings)
     return {
         "landing_rows": plan.rows,
         "clean_rows": sum(change.rows for change in plan.tables.values()),
-        "identity_rows": identity,
+        "identity_rows": sum(_identity_rows(store, subject).values()),
         "quarantine_rows": quarantined,
     }

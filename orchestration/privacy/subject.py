@@ -190,7 +190,6 @@ def _referring(store: CleanStore, ids: pl.DataFrame) -> pl.DataFrame:
 
 def _gather(store: CleanStore, nodes: pl.DataFrame) -> Subject:
     """Records to identifiers and strings. Records deleted at their source that are held by them alone come along."""
-    alive = _person_record(store).select(NODE).collect()
     identifiers: dict[tuple[str, str], None] = {}
     rows = _rows_of(store, nodes)
     # Contacts and references may lead to records that were deleted at their source; those may hold more of the same.
@@ -200,12 +199,12 @@ def _gather(store: CleanStore, nodes: pl.DataFrame) -> Subject:
         met = []
         for column in ("email", "phone"):
             holders = _holders(store, column, values[column])
-            exclusive = _exclusive(holders, nodes, alive, "value")
+            exclusive = _exclusive(store, holders, nodes, "value")
             own[column] = exclusive["value"].unique().sort().to_list()
             met.append(exclusive.select(NODE))
         called = _called(rows)
         referring = _referring(store, called)
-        shared = referring.join(nodes, on=NODE, how="anti").join(alive, on=NODE, how="semi").select("owner", "value")
+        shared = _alive(store, referring.join(nodes, on=NODE, how="anti")).select("owner", "value")
         called = called.join(shared.unique(), on=["owner", "value"], how="anti")
         met.append(referring.join(called, on=["owner", "value"], how="semi").select(NODE))
         more = pl.concat(met).unique().join(nodes, on=NODE, how="anti")
@@ -233,9 +232,15 @@ def _gather(store: CleanStore, nodes: pl.DataFrame) -> Subject:
     )
 
 
-def _exclusive(holders: pl.DataFrame, nodes: pl.DataFrame, alive: pl.DataFrame, column: str) -> pl.DataFrame:
+def _alive(store: CleanStore, rows: pl.DataFrame) -> pl.DataFrame:
+    """Those of ``rows`` whose record is a person's, and not deleted at its source."""
+    known = _person_record(store).select(NODE).join(rows.lazy(), on=NODE, how="semi").collect()
+    return rows.join(known, on=NODE, how="semi")
+
+
+def _exclusive(store: CleanStore, holders: pl.DataFrame, nodes: pl.DataFrame, column: str) -> pl.DataFrame:
     """Holders of values that no record of another person holds."""
-    others = holders.join(nodes, on=NODE, how="anti").join(alive, on=NODE, how="semi")
+    others = _alive(store, holders.join(nodes, on=NODE, how="anti"))
     return holders.join(others.select(column).unique(), on=column, how="anti")
 
 
@@ -246,6 +251,8 @@ def _rows_of(store: CleanStore, nodes: pl.DataFrame) -> dict[str, pl.DataFrame]:
         if table in RECORD_TABLES:
             contract = CONTRACTS[str(table)]
             rows = store.scan(contract, include_deleted=True)
+            # Few rows are read whole for it.
+            rows = rows.filter(pl.col("source_id").is_in(part["source_id"].to_list()))
             found[str(table)] = rows.join(part.select(_KEYS).lazy(), on=_KEYS, how="semi").collect()
     return found
 
