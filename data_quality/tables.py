@@ -13,7 +13,7 @@ from pathlib import Path
 
 import polars as pl
 
-from data_quality.personal_data import NAME
+from data_quality.personal_data import NAME, marked_sql
 from data_quality.rules import Rule, literal, quote
 from data_quality.session import Session, message_of
 from data_quality.suites.personal_data import PERSONAL_VALUES, personal_columns
@@ -171,9 +171,9 @@ def _personal(session: Session, globs: Mapping[str, str]) -> None:
     stated = f"SELECT DISTINCT kind, trim(value) AS value FROM ({values}) WHERE value IS NOT NULL"
     session.execute(
         f"CREATE TABLE {PERSONAL_VALUES} AS WITH stated AS ({stated}), known AS (SELECT * FROM stated WHERE kind NOT "
-        f"LIKE '%name%' OR regexp_matches(value, {literal(NAME)})) SELECT DISTINCT kind, value FROM (SELECT kind, "
-        "lower(value) AS value FROM known UNION ALL SELECT kind, value[4:] FROM known WHERE starts_with(value, '+86')) "
-        "WHERE length(value) > 1"
+        f"LIKE '%name%' OR regexp_matches(value, {literal(NAME)})), lowered AS (SELECT kind, lower(value) AS value "
+        "FROM known UNION ALL SELECT kind, value[4:] FROM known WHERE starts_with(value, '+86')) "
+        f"SELECT DISTINCT kind, value, {marked_sql('value')} AS is_marked FROM lowered WHERE length(value) > 1"
     )
 
 

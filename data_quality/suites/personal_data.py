@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from data_quality.personal_data import email_sql, id_card_sql, phone_sql
+from data_quality.personal_data import email_sql, id_card_sql, marked_sql, phone_sql
 from data_quality.rules import Expectation, Rule, Severity, literal, no_rows, quote
 from orchestration.contracts import CONTRACTS, DERIVED, TABLES, Kind, Pii
 
 PERSONAL_VALUES = "personal_value"
-"""Table of the gate: ``value`` of every direct identifier in the clean layer, lower case, and its ``kind``."""
+"""Table of the gate: ``value`` of every direct identifier in the clean layer, lower case, its ``kind``, and
+``is_marked`` after ``marked_sql``."""
 HIDDEN = frozenset({Pii.DIRECT, Pii.FREE_TEXT})
 NAMED_AS_PERSONS: Mapping[tuple[str, str], str] = {
     ("dim_account", "account_name"): "a company may bear its owner's name",
@@ -113,8 +114,13 @@ def _content() -> Expectation:
 
 def _known(columns: Sequence[str], *, is_in: bool) -> Expectation:
     listed = ", ".join(map(literal, columns)) or "''"
+    # Nearly all that identifies persons is marked, and few texts are: the others are compared with the rest alone.
+    found = " UNION ALL ".join(
+        f"SELECT column_name, kind, n FROM (SELECT * FROM ({{text_values}}){texts}) AS text JOIN (SELECT * FROM "
+        f"{PERSONAL_VALUES} WHERE {values}) AS known ON lower(trim(text.value)) = known.value"
+        for texts, values in ((f" WHERE {marked_sql('value')}", "is_marked"), ("", "NOT is_marked"))
+    )
     return no_rows(
-        f"SELECT column_name, kind, sum(n) AS n FROM ({{text_values}}) AS text JOIN {PERSONAL_VALUES} AS known "
-        f"ON lower(trim(text.value)) = known.value WHERE column_name {'IN' if is_in else 'NOT IN'} ({listed}) "
-        "GROUP BY column_name, kind"
+        f"SELECT column_name, kind, sum(n) AS n FROM ({found}) WHERE column_name {'IN' if is_in else 'NOT IN'} "
+        f"({listed}) GROUP BY column_name, kind"
     )

@@ -260,6 +260,15 @@ def test_good_marts_pass_beside_their_persons(marts, clean, tmp_path):
     assert not_passed(run_rules(RULES, tables=tables, run_id="run", now=NOW)) == {"no_known_person": "failed"}
 
 
+def test_a_known_value_without_any_mark_is_found_too(marts, clean, tmp_path):
+    """What has no blank, no ``@``, no digits and no character outside ASCII is compared with every text."""
+    truth = tmp_path / "pii.parquet"
+    pl.DataFrame({"kind": ["login", "login"], "value": ["annlee", "13x"]}).write_parquet(truth)
+    execute(marts, "UPDATE dim_touchpoint SET touchpoint_name = ' AnnLee'")
+    results = run_rules(RULES, tables=Tables.marts(marts, None, clean, truth), run_id="run", now=NOW)
+    assert not_passed(results) == {"no_known_person": "failed"}
+
+
 def test_persons_that_cannot_be_read_block(marts, clean):
     (clean / "customer" / "all.parquet").unlink()
     rules = [rule for rule in RULES if rule.rule_id == "no_known_person"]
