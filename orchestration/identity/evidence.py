@@ -178,8 +178,9 @@ def _numbered(frames: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
     numbered, first = {}, 0
     for name in sorted(frames):
         # Source by source: one column is sorted several times faster than two.
-        by_source = {str(source): part for (source,), part in frames[name].group_by("source")}
-        rows = pl.concat([frames[name].clear(), *(by_source[source].sort("source_id") for source in sorted(by_source))])
+        rows, sources = frames[name], frames[name]["source"].unique().sort()
+        by_source = [rows.filter(pl.col("source") == source).sort("source_id") for source in sources]
+        rows = pl.concat([rows.clear(), *by_source])
         numbered[name] = rows.with_columns(node=pl.int_range(first, first + rows.height, dtype=pl.UInt32))
         first += rows.height
     return numbered
