@@ -234,8 +234,8 @@ def _write_anew(path: Path, settings: Settings, places: Collection[int]) -> bool
                 connection.execute(f"INSERT INTO {table} SELECT * FROM written_anew")
                 connection.execute("DROP TABLE written_anew")
                 connection.execute("COMMIT")
-            except duckdb.ConstraintException:
-                connection.execute("ROLLBACK")
+            except duckdb.Error:
+                # Closing the connection takes back what was not committed.
                 return False
         connection.execute("CHECKPOINT")
     return True
