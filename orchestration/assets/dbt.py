@@ -148,7 +148,9 @@ def warehouse_assets(settings: Settings) -> dg.AssetsDefinition:
         staging_tests = "path:models/staging/_staging.yml,resource_type:test"
         arguments = ["build", "--exclude-resource-type", "unit_test", "--exclude", staging_tests]
         if context.is_subset:
-            # What was picked by hand is translated into a selection by the resource, which starts dbt anew.
+            # Who picks by hand may leave out what a table is made from: the next build builds upon nothing.
+            _project_note(settings).unlink(missing_ok=True)
+            # What was picked is translated into a selection by the resource, which starts dbt anew.
             executable = str(Path(sys.executable).with_name("dbt"))
             dbt = DbtCliResource(project_dir=project, dbt_executable=executable)
             yield from dbt.cli(arguments, context=context, target_path=_target(settings)).stream()

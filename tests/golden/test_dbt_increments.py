@@ -1,4 +1,7 @@
-"""Web models made anew visitor by visitor equal those made at once, and no visitor is made anew without need."""
+"""Web models made anew visitor by visitor, and the journey person by person, equal those made at once.
+
+No visitor and no person is made anew without need.
+"""
 
 import random
 import shutil
@@ -24,18 +27,25 @@ WEB = Area(
         "warehouse.intermediate.int_session_aggregated",
         "warehouse.intermediate.int_visitor_login",
         "marts.main.fct_session",
+        "warehouse.intermediate.int_stage_entry_collected",
+        "warehouse.intermediate.int_stage_reached",
+        "marts.main.fct_journey_stage",
     ),
 )
 
 
+PERSONS = {"c0": "p0", "u0": "p0", "c1": "p1", "c2": "p2", "u2": "p2"}
+KINDS = {"c": ("visitor", "w"), "u": ("login", "w"), "o": ("sales_order", "shop")}
+
+
 def belong(nights, **persons):
-    """Who a cookie (``c…``) or a login (``u…``) belongs to."""
+    """Who a cookie (``c…``), a login (``u…``) or an order (``o…``) belongs to."""
     nights.warehouse.write(
         "person_record",
         [
             {
-                "record_table": "visitor" if name.startswith("c") else "login",
-                "source": "w",
+                "record_table": KINDS[name[0]][0],
+                "source": KINDS[name[0]][1],
                 "source_id": name,
                 "person_id": person,
                 "first_extracted_at": datetime(2026, 6, 1),
@@ -65,7 +75,7 @@ def first_night(new_warehouse):
         event(20, "c0", 5, user_id="u0"),
         event(21, "c2", 300, user_id="u2"),
     )
-    belong(nights, c0="p0", u0="p0", c1="p1", c2="p2", u2="p2")
+    belong(nights, **PERSONS)
     assert nights.build() == ("all", 0)
     return nights
 
@@ -124,7 +134,44 @@ def test_what_was_built_is_forgotten_and_the_next_change_is_not(nights):
     assert "c1" in str(nights.warehouse.rows("FROM warehouse.working.int_web_event_touched"))
 
 
-@pytest.mark.parametrize("reason", ["restored", "forgotten", "vars", "dropped", "asked"])
+def touched_persons(nights):
+    return {row["person_id"] for row in nights.warehouse.rows("FROM warehouse.working.int_person_touched")}
+
+
+def order(nights, number, person, **values):
+    """An order of a person, as the only one in the shop."""
+    row = {"source": "shop", "source_id": f"o{number}", "ordered_at": MIDNIGHT + timedelta(hours=2), **values}
+    nights.warehouse.write("sales_order", [row])
+    belong(nights, **PERSONS, **{f"o{number}": person})
+
+
+def test_only_persons_of_whom_something_changed_get_their_journey_anew(nights):
+    assert nights.build() == ("touched", 0)
+    assert touched_persons(nights) == set()
+    order(nights, 1, "p1")
+    assert nights.build() == ("touched", 0)
+    assert touched_persons(nights) == {"p1"}
+    # The order goes to another person: both journeys change.
+    order(nights, 1, "p2")
+    nights.merge(event(30, "c0", 95))
+    assert nights.build() == ("touched", 1)
+    assert touched_persons(nights) == {"p0", "p1", "p2"}
+    assert nights.tables() == nights.at_once()
+
+
+def test_a_person_whose_visitor_left_is_not_forgotten_by_a_build_that_failed(nights):
+    # Who was p1 loses the only visitor; the entries are collected before something behind them fails.
+    belong(nights, **PERSONS | {"c1": "p8"})
+    nights.warehouse.build("--resource-type", "model", "seed", "--select", "+int_stage_entry_collected")
+    assert touched_persons(nights) == {"p1", "p8"}
+    assert nights.build() == ("touched", 1)
+    assert touched_persons(nights) >= {"p1", "p8"}
+    assert nights.tables() == nights.at_once()
+    assert nights.build() == ("touched", 0)
+    assert touched_persons(nights) == set()
+
+
+@pytest.mark.parametrize("reason", ["restored", "forgotten", "vars", "funnel", "dropped", "asked"])
 def test_everything_is_made_anew_where_the_last_build_cannot_be_built_upon(nights, reason):
     arguments, variables = [], {}
     backup = nights.warehouse.home / "backup"
@@ -141,6 +188,8 @@ def test_everything_is_made_anew_where_the_last_build_cannot_be_built_upon(night
             nights.store.forget_touched(EVENT, nights.store.sequence(EVENT))
         case "vars":
             variables = {"session_gap_minutes": 5}
+        case "funnel":
+            variables = {"funnel_window_days": 5}
         case "dropped":
             with nights.warehouse.connect(read_only=False) as connection:
                 connection.execute("DROP TABLE warehouse.intermediate.int_visitor_login")
@@ -174,7 +223,21 @@ def test_drawn_nights_equal_one_build(new_warehouse, seed):
             for _ in range(12)
         ]
         nights.merge(*rows)
-        persons = {name: f"p{draw.randrange(3)}" for name in ("c0", "c1", "c2", "c3", "u0", "u1")}
-        belong(nights, **persons)
+        orders = draw.sample(range(4), draw.randrange(4))
+        nights.warehouse.write(
+            "sales_order",
+            [
+                {
+                    "source": "shop",
+                    "source_id": f"o{number}",
+                    "ordered_at": MIDNIGHT + timedelta(hours=draw.randrange(-30, 60)),
+                    "delivered_at": draw.choice([None, MIDNIGHT + timedelta(days=4)]),
+                    "status": draw.choice(["paid", "cancelled"]),
+                }
+                for number in orders
+            ],
+        )
+        names = ("c0", "c1", "c2", "c3", "u0", "u1", *(f"o{number}" for number in orders))
+        belong(nights, **{name: f"p{draw.randrange(3)}" for name in names})
         nights.build()
     assert nights.tables() == nights.at_once()

@@ -27,7 +27,7 @@ from types import SimpleNamespace
 from tests.dying import die_at, say, serve
 
 RUN_ID = "killed-run"
-MODELS = ("+fct_order", "+fct_session", "+int_web_built")
+MODELS = ("+fct_order", "+fct_session", "+int_web_built", "+int_answer_built")
 PRELOADED = ("great_expectations", "dbt.cli.main", "dbt.adapters.duckdb", "data_quality.engine")
 
 

@@ -26,6 +26,8 @@ WITHOUT_KEY = {
     "int_answer_scope": "it has one row",
     "int_response_fingerprinted": "rows of int_response_qualified",
     "int_web_event_touched": "rows of int_web_event_filtered",
+    "int_person_fingerprinted": "rows of int_person_profiled",
+    "int_stage_entry_recorded": "a person may enter a stage twice at one instant",
     "int_stage_entry_collected": "a person may enter a stage twice at one instant",
 }
 

@@ -1,7 +1,7 @@
 {#
-    Models that are made anew entity by entity (docs/decisions/0011): those of area 'web' by visitor, those of
-    area 'answer' by response. Each area has int_<area>_scope, which decides once a build, a table of the touched
-    entities, and int_<area>_built, which says at its end what was built upon.
+    Models that are made anew entity by entity (docs/decisions/0011): those of area 'web' by visitor and, behind them,
+    by person, those of area 'answer' by response. Each area has int_<area>_scope, which decides once a build, tables of
+    the touched entities, and int_<area>_built, which says at its end what was built upon.
 #}
 
 {# What a build makes of an area: 'all' entities or the 'touched' ones. A model that asks must depend on the scope. #}
@@ -128,8 +128,19 @@ left join built on true
     {{ overwrite_entities(arg_dict, 'visitor_hash', 'int_visitor_touched', web_scope()) }}
 {%- endmacro %}
 
+{% macro get_incremental_touched_persons_sql(arg_dict) -%}
+    {{ overwrite_entities(arg_dict, 'person_id', 'int_person_touched', web_scope()) }}
+{%- endmacro %}
+
 {% macro get_incremental_touched_responses_sql(arg_dict) -%}
     {{ overwrite_entities(arg_dict, 'response_key', 'int_response_touched', answer_scope()) }}
+{%- endmacro %}
+
+{# A join that keeps the rows of touched persons, where only theirs are made anew. #}
+{% macro of_touched_persons(alias) -%}
+    {%- if web_scope() == 'touched' -%}
+    inner join {{ ref('int_person_touched') }} as touched on {{ alias }}.person_id = touched.person_id
+    {%- endif -%}
 {%- endmacro %}
 
 {% macro overwrite_entities(arg_dict, entity, touched, scope) -%}

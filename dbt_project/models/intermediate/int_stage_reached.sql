@@ -1,3 +1,5 @@
+{{ config(materialized='incremental', incremental_strategy='touched_persons') }}
+-- depends_on: {{ ref('int_web_scope') }}, {{ ref('int_person_touched') }}
 {#
     Ordered funnel over the stages that the stage seed marks: each person's first entry into the first
     stage, then for each stage the earliest entry at or after the one before, within the window.
@@ -14,6 +16,7 @@ with entry as (
         entry.source_id
     from {{ ref('int_stage_entry_collected') }} as entry
     inner join {{ ref('int_funnel_stage') }} as stage on entry.stage_id = stage.stage_id
+    {{ of_touched_persons('entry') }}
 ),
 
 first_entry as (

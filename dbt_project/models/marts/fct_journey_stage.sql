@@ -1,12 +1,15 @@
+{{ config(materialized='incremental', incremental_strategy='touched_persons') }}
+-- depends_on: {{ ref('int_web_scope') }}, {{ ref('int_person_touched') }}
 -- The first instant is found by grouping, so that only entries of that instant need sorting.
 with first_instant as (
     select
-        person_id,
-        stage_id,
-        min(entered_at) as entered_at,
+        entry.person_id,
+        entry.stage_id,
+        min(entry.entered_at) as entered_at,
         count(*) as n_entries
-    from {{ ref('int_stage_entry_collected') }}
-    group by person_id, stage_id
+    from {{ ref('int_stage_entry_collected') }} as entry
+    {{ of_touched_persons('entry') }}
+    group by entry.person_id, entry.stage_id
 ),
 
 ranked as (

@@ -2,18 +2,13 @@
     Whose answers have to be made anew: responses of which an answer changed, and responses that themselves came out
     otherwise than at the last build. Where everybody's are made anew, nobody is listed.
 #}
-{%- set before = adapter.get_relation(target.database, 'working', 'int_response_built') -%}
-with response as (
-    select * from {{ ref('int_response_fingerprinted') }}
-),
-
-before as (
-    select * from {{ before or 'response' }}
-),
-
-answered as (
+-- depends_on: {{ ref('int_answer_scope') }}
+{%- set response, log = ref('int_response_fingerprinted'), touched_log('answer', 'entity') %}
+{%- if answer_scope() == 'touched' %}
+{%- set before = adapter.get_relation(target.database, 'working', 'int_response_built') %}
+with answered as (
     select entity.key as response_hash
-    from {{ touched_log('answer', 'entity') }} as entity
+    from {{ log }} as entity
     inner join {{ ref('int_answer_scope') }} as scope
         on
             entity.sequence > scope.built_sequence
@@ -25,13 +20,16 @@ compared as (
         coalesce(response.response_key, before.response_key) as response_key,
         coalesce(response.response_hash, before.response_hash) as response_hash,
         (response.content_hash is distinct from before.content_hash) as is_changed
-    from response
-    full join before on response.response_key = before.response_key
+    from {{ response }} as response
+    full join {{ before }} as before on response.response_key = before.response_key
 )
 
 select compared.response_key
 from compared
 left join answered on compared.response_hash = answered.response_hash
-where
-    (compared.is_changed or answered.response_hash is not null)
-    and {{ 'false' if answer_scope() == 'all' else 'true' }}
+where compared.is_changed or answered.response_hash is not null
+{%- else %}
+select response_key
+from {{ response }}
+where false
+{%- endif %}

@@ -1,6 +1,5 @@
 -- Whom the visitors and logins belonged to when their sessions were made: the next build compares.
--- depends_on: {{ ref('int_session_aggregated') }}
--- depends_on: {{ ref('int_web_event_sessionized') }}
+-- depends_on: {{ ref('int_person_built') }}
 -- depends_on: {{ ref('int_visitor_login') }}
 select
     record_table,

@@ -1,7 +1,8 @@
--- Comes after everything that is made by visitor: a build that fails on the way is not built upon.
+-- Comes after everything that is made by visitor or by person: a build that fails on the way is not built upon.
 -- depends_on: {{ ref('int_visitor_person_built') }}
 select
     sequence,
     token,
-    settings
+    settings,
+    '{{ invocation_id }}' as invocation_id
 from {{ ref('int_web_scope') }}

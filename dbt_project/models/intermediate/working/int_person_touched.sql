@@ -1,0 +1,48 @@
+{#
+    Whose journey has to be made anew: persons of touched visitors, as the events say now and as the entries said
+    before, persons of whom something on record changed, and those whom a build that failed on the way had listed:
+    half of its tables may have forgotten them. Where everybody's are made anew, nobody is listed.
+#}
+-- depends_on: {{ ref('int_web_scope') }}
+{%- set web, sessions = ref('int_web_event_sessionized'), ref('int_session_aggregated') %}
+{%- set person, visitor = ref('int_person_fingerprinted'), ref('int_visitor_touched') %}
+{%- if web_scope() == 'touched' %}
+{%- set built = adapter.get_relation(target.database, 'working', 'int_web_built') %}
+{%- set before = adapter.get_relation(target.database, 'working', 'int_person_built') %}
+{%- set listed = adapter.get_relation(target.database, 'working', 'int_person_touched') %}
+{%- set entries = adapter.get_relation(target.database, 'intermediate', 'int_stage_entry_collected') %}
+with touched as (
+    select event.person_id
+    from {{ web }} as event
+    inner join {{ visitor }} as visitor on event.visitor_hash = visitor.visitor_hash
+    union
+    select session.person_id
+    from {{ sessions }} as session
+    inner join {{ visitor }} as visitor on session.visitor_hash = visitor.visitor_hash
+    union
+    select entry.person_id
+    from {{ entries }} as entry
+    inner join {{ visitor }} as visitor on entry.visitor_hash = visitor.visitor_hash
+    union
+    select listed.person_id
+    from {{ listed }} as listed
+    inner join {{ built }} as built on listed.invocation_id <> built.invocation_id
+    union
+    select coalesce(person.person_id, before.person_id) as person_id
+    from {{ person }} as person
+    full join {{ before }} as before on person.person_id = before.person_id
+    where person.content_hash is distinct from before.content_hash
+)
+
+select
+    person_id,
+    '{{ invocation_id }}' as invocation_id
+from touched
+where person_id is not null
+{%- else %}
+select
+    person_id,
+    '{{ invocation_id }}' as invocation_id
+from {{ person }}
+where false
+{%- endif %}
