@@ -225,7 +225,7 @@ def _register() -> None:
     for provider in (_CompoundUniqueCount, _UniqueCount, _NoValues):
         _without_dependencies(provider)
     for name, definition in list(_registered_metrics.items()):
-        if name.endswith(".unexpected_values"):
+        if name.endswith(".unexpected_values") or name == "unexpected_rows_query.table":
             definition["providers"][DuckDBExecutionEngine.__name__] = (_NoValues, _no_values)
 
 

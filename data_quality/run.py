@@ -1,9 +1,8 @@
 """Run rules over tables and give their results in the ``check_result`` contract.
 
 Belongs here: one session for a gate, the rules of a table together, and reading the answers so that nothing that went
-wrong looks like a pass. What a rule says in SQL is asked of DuckDB; what it says as an expectation is Great
-Expectations' to judge, which is imported when the first such rule has to be checked. Does not belong here: reaching
-the tables (``tables``), which answers of an earlier run hold still (``cache``), what follows from the results
+wrong looks like a pass. Great Expectations judges, and is imported when the first rule has to be checked. Does not
+belong here: reaching the tables (``tables``), which answers of an earlier run hold still (``cache``), what follows from the results
 (``gate``), Dagster (``checks``).
 """
 
@@ -206,13 +205,10 @@ class _Checker:
             total = session.count(f"SELECT 1 FROM {quote(table)}")
         except Exception as error:
             return dict.fromkeys(group, Answer("errored", detail=f"{table} could not be checked: {message_of(error)}"))
-        counts: dict[str, int] = {}
         answers: dict[int, Answer] = {}
         expected: dict[int, Rule] = {}
         for place, rule in group.items():
-            if rule.expectation.rows is not None:
-                answers[place] = _ask(session, rule, total, columns, counts)
-            elif rule.column is not None and rule.column not in columns:
+            if rule.expectation.rows is None and rule.column is not None and rule.column not in columns:
                 answers[place] = Answer("errored", detail=f"{table} has no column {rule.column}")
             elif whole is not None and rule.expectation.type in UNIQUE:
                 answers[place] = _ask_for_repeated(session, rule, total, whole)
@@ -228,7 +224,7 @@ class _Checker:
         built: dict[int, Any] = {}
         for place, rule in group.items():
             try:
-                built[place] = _expectation(rule)
+                built[place] = _expectation(self.session, rule, columns)
             except Exception as error:
                 answers[place] = Answer("errored", detail=f"the rule cannot be built: {message_of(error)}")
         if not built:
@@ -259,28 +255,18 @@ class _Checker:
         return self._validator
 
 
-def _expectation(rule: Rule) -> Any:
+def _expectation(session: Session, rule: Rule, columns: Mapping[str, str]) -> Any:
     import great_expectations.expectations as gxe
 
     kwargs = dict(rule.expectation.kwargs)
-    if rule.minimum_share < 1:
+    if rule.expectation.rows is not None:
+        # Braces are placeholders to Great Expectations, a colon a parameter to SQLAlchemy.
+        query = _rows(session, rule, columns).replace("{", "{{").replace("}", "}}").replace(":", "\\:")
+        # Great Expectations warns on standard output where a query does not name its batch.
+        kwargs["unexpected_rows_query"] = f"SELECT * FROM ({query}\n) AS found /* {{batch}} */"
+    elif rule.minimum_share < 1:
         kwargs["mostly"] = rule.minimum_share
     return getattr(gxe, rule.expectation.type)(**kwargs)
-
-
-def _ask(session: Session, rule: Rule, total: int, columns: Mapping[str, str], counts: dict[str, int]) -> Answer:
-    """Answer of a rule that says in SQL which rows fail; equal queries of several rules are asked once."""
-    try:
-        query = _rows(session, rule, columns)
-        if query not in counts:
-            counts[query] = session.count(query)
-    except Exception as error:
-        return Answer("errored", element_count=total, detail=f"{rule.description} {message_of(error)}")
-    unexpected = counts[query]
-    # Of a rule that reads another table, what is counted are not rows of the table that it is about.
-    looked_at = total if rule.table is None else None
-    success = unexpected <= (1 - rule.minimum_share) * total
-    return _counted(session, rule, unexpected, looked_at, success, columns)
 
 
 def _ask_for_repeated(session: Session, rule: Rule, total: int, whole: str) -> Answer:
@@ -353,14 +339,21 @@ def _answer(session: Session, rule: Rule, result: Any, total: int, columns: Mapp
             observed_value=f"{seen} rows",
             detail=_detail(session, rule, columns, f"{seen} rows") if failed else None,
         )
-    unexpected = found.get("unexpected_count")
-    looked_at = found.get("element_count", total) - (found.get("missing_count") or 0)
-    if unexpected is None and not looked_at:
-        unexpected = 0
+    looked_at: int | None
+    if rule.expectation.rows is not None:
+        unexpected = found.get("observed_value")
+        # Of a rule that reads another table, what is counted are not rows of the table that it is about.
+        looked_at = total if rule.table is None else None
+        success = unexpected is not None and unexpected <= (1 - rule.minimum_share) * total
+    else:
+        unexpected, success = found.get("unexpected_count"), bool(result.success)
+        looked_at = found.get("element_count", total) - (found.get("missing_count") or 0)
+        if unexpected is None and not looked_at:
+            unexpected = 0
     if unexpected is None:
         # An expectation without a count says that it holds; nothing was counted, so nothing is known.
         return Answer("errored", element_count=total, detail="the failing rows were not counted")
-    return _counted(session, rule, int(unexpected), looked_at, bool(result.success), columns)
+    return _counted(session, rule, int(unexpected), looked_at, success, columns)
 
 
 def _counted(  # noqa: PLR0917 - what is known, in the order of the result's columns

@@ -68,10 +68,19 @@ def test_together_they_count_the_same(validator):
     assert [result.result["unexpected_count"] for result in results] == [count for _, count in EXPECTED]
 
 
-def test_row_count(validator):
+def test_row_count_and_own_sql(validator):
     batch = validator.batch("t")
-    (few,) = validator.validate(batch, [gxe.ExpectTableRowCountToBeBetween(max_value=3)])
+    few, query, none = validator.validate(
+        batch,
+        [
+            gxe.ExpectTableRowCountToBeBetween(max_value=3),
+            gxe.UnexpectedRowsExpectation(unexpected_rows_query="SELECT * FROM {batch} WHERE amount > 2"),
+            gxe.UnexpectedRowsExpectation(unexpected_rows_query="SELECT * FROM {batch} WHERE amount > 20"),
+        ],
+    )
     assert (few.success, few.result["observed_value"]) == (False, 4)
+    assert (query.success, query.result["observed_value"]) == (False, 2)
+    assert (none.success, none.result["observed_value"]) == (True, 0)
 
 
 def test_mostly(validator):
