@@ -2,8 +2,8 @@
 
 Belongs here: one session for a gate, the rules of a table together, and reading the answers so that nothing that went
 wrong looks like a pass. Great Expectations judges, and is imported when the first rule has to be checked. Does not
-belong here: reaching the tables (``tables``), which answers of an earlier run hold still (``cache``), what follows from the results
-(``gate``), Dagster (``checks``).
+belong here: reaching the tables (``tables``), which answers of an earlier run hold still (``cache``), what follows from
+the results (``gate``), Dagster (``checks``).
 """
 
 from __future__ import annotations
