@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import dagster as dg
+import duckdb
 import polars as pl
 import pytest
 from dagster._core.utils import make_new_run_id
@@ -192,6 +193,20 @@ def test_what_clean_and_warehouse_lost_comes_from_the_landing(first_night, new_b
     assert {name: content for name, content in bench.clean_files().items() if "/touched/" not in name} == {
         name: content for name, content in clean.items() if "/touched/" not in name
     }
+
+
+def test_a_model_built_by_hand_is_not_built_upon(first_night, new_bench):
+    bench = new_bench(like=first_night[0])
+    before = marts(bench)
+    # Alone it says of responses that their answers were made as they are now, which nobody has looked at.
+    by_hand = bench.night(selection=dg.AssetSelection.assets("intermediate/int_response_built"))
+    assert by_hand.result.success, by_hand.text
+    night = bench.night()
+    assert night.published, night.text
+    with duckdb.connect(str(bench.settings.warehouse_path), read_only=True) as connection:
+        scopes = [connection.table(f"working.int_{area}_scope").fetchall()[0][0] for area in ("web", "answer")]
+    assert scopes == ["all", "all"]
+    assert marts(bench) == before
 
 
 def test_a_policy_that_cannot_be_read_removes_nothing_and_says_so(first_night, new_bench):
