@@ -982,11 +982,11 @@ auth:
 
 
 def test_a_secret_at_the_end_of_an_excerpt_is_not_shown_in_part(unseen: Unseen, tmp_path: Path) -> None:
-    (tmp_path / "key").write_text("open-sesame-for-the-shop")
+    (tmp_path / "key").write_text("geheim-at-the-end-of-a-line")
     unseen.api = lambda call: Reply(b"x" * 290 + call.headers["x-key"].encode(), 400)
     with pytest.raises(SourceError, match=r"answered 400: x{290}\*\*\*") as caught:
         unseen.load(source(PAGES, "auth: {kind: header, name: X-Key, value: {file: ../key}}"))
-    assert "open" not in str(caught.value)
+    assert "geheim" not in str(caught.value)
 
 
 def test_a_login_that_helps_nothing_is_no_passing_fault(unseen: Unseen) -> None:
