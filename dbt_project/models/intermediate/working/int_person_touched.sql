@@ -4,7 +4,8 @@
     half of its tables may have forgotten them. Where everybody's are made anew, nobody is listed.
 #}
 -- depends_on: {{ ref('int_web_scope') }}
-{%- set web, sessions = ref('int_web_event_sessionized'), ref('int_session_aggregated') %}
+-- depends_on: {{ ref('int_web_event_sessionized') }}
+-- depends_on: {{ ref('int_session_aggregated') }}
 {%- set person, visitor = ref('int_person_fingerprinted'), ref('int_visitor_touched') %}
 {%- if web_scope() == 'touched' %}
 {%- set built = adapter.get_relation(target.database, 'working', 'int_web_built') %}
@@ -12,18 +13,12 @@
 {%- set listed = adapter.get_relation(target.database, 'working', 'int_person_touched') %}
 {%- set entries = adapter.get_relation(target.database, 'intermediate', 'int_stage_entry_collected') %}
 with touched as (
-    select event.person_id
-    from {{ web }} as event
-    inner join {{ visitor }} as visitor on event.visitor_hash = visitor.visitor_hash
+    {%- for web in (ref('int_web_event_sessionized'), ref('int_session_aggregated'), entries) %}
+    select web.person_id
+    from {{ web }} as web
+    inner join {{ visitor }} as visitor on web.visitor_hash = visitor.visitor_hash
     union
-    select session.person_id
-    from {{ sessions }} as session
-    inner join {{ visitor }} as visitor on session.visitor_hash = visitor.visitor_hash
-    union
-    select entry.person_id
-    from {{ entries }} as entry
-    inner join {{ visitor }} as visitor on entry.visitor_hash = visitor.visitor_hash
-    union
+    {%- endfor %}
     select listed.person_id
     from {{ listed }} as listed
     inner join {{ built }} as built on listed.invocation_id <> built.invocation_id
