@@ -29,7 +29,7 @@ from orchestration.settings import HMAC_KEY_FILE, Settings
 from orchestration.sources.config import Secret, SourceConfig
 from orchestration.sources.errors import ConfigError
 from orchestration.sources.files import FilesOrigin
-from orchestration.warehouse.compact import hiding_tables
+from orchestration.warehouse.compact import hiding_tables, stored_at
 from orchestration.warehouse.files import write_parquet
 
 _SQLITE_SECONDS = 30
@@ -91,8 +91,7 @@ def holds(path: Path, strings: Strings, made_in: Path | None = None) -> bool:
             case "duckdb":
                 return _duckdb_holds(path, strings)
             case "bytes":
-                content = path.read_bytes()
-                return _may_hold(content, strings) and strings.bytes_pattern.search(content) is not None
+                return _stand_in(path.read_bytes(), strings)
     return False
 
 
@@ -127,23 +126,20 @@ def _inputs(settings: Settings, sources: Mapping[str, SourceConfig]) -> set[Path
     return {path for path in found if not settings.home.is_relative_to(path)}
 
 
-def _may_hold(content: bytes, strings: Strings) -> bool:
-    lower = content.lower()
-    return any(needle.encode() in lower for needle in strings.needles)
+def _stand_in(content: bytes, strings: Strings) -> bool:
+    return next(strings.hits(content), None) is not None
 
 
 def _mask_bytes(path: Path, strings: Strings) -> bool:
     content = path.read_bytes()
-    if not _may_hold(content, strings):
-        return False
-    masked = strings.masked_bytes(content)
-    if masked == content:
+    hits = list(strings.hits(content))
+    if not hits:
         return False
     # In place: a log may be open for appending, and no offset moves.
     with path.open("r+b") as file:
-        for hit in strings.bytes_pattern.finditer(content):
-            file.seek(hit.start())
-            file.write(b"*" * len(hit.group()))
+        for begin, end in hits:
+            file.seek(begin)
+            file.write(b"*" * (end - begin))
     return True
 
 
@@ -156,10 +152,8 @@ def _stands_at(path: Path, places: Collection[int], strings: Strings) -> bool:
     if not places:
         return False
     with path.open("rb") as file, closing(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)) as content:
-        reach = strings.reach + 4
-        return any(
-            strings.bytes_pattern.search(content[max(0, place - reach) : place + BLOCK + reach]) for place in places
-        )
+        around = strings.reach
+        return any(_stand_in(content[max(0, place - around) : place + BLOCK + around], strings) for place in places)
 
 
 def _parquet_holds(path: Path, strings: Strings, leave_out: Collection[str] = ()) -> bool:
@@ -186,7 +180,7 @@ def _sqlite_functions(connection: sqlite3.Connection, strings: Strings) -> None:
             value = value.encode()
         else:
             return False
-        return _may_hold(value, strings) and strings.bytes_pattern.search(value) is not None
+        return _stand_in(value, strings)
 
     def masked(value: str | bytes) -> str | bytes:
         if isinstance(value, str):
@@ -228,13 +222,12 @@ def _sqlite_holds(path: Path, strings: Strings) -> bool:
 def _duckdb_holds(path: Path, strings: Strings) -> bool:
     """Whether a DuckDB file holds one of the strings, as a value or in what it does not show.
 
-    Values in which nothing is found by their bytes need not be read, but for those that bytes do not show.
+    Values in whose block nothing is found need not be read, but for those that bytes do not show.
     """
     places = places_holding(path, strings)
     if _stands_at(path, places, strings):
         return True
     with duckdb.connect(str(path), read_only=True) as connection:
-        hiding = hiding_tables(connection)
         texts: dict[str, list[str]] = {}
         for schema, table, column in connection.execute(
             "SELECT c.schema_name, c.table_name, c.column_name FROM duckdb_columns() c JOIN duckdb_tables() t "
@@ -242,12 +235,17 @@ def _duckdb_holds(path: Path, strings: Strings) -> bool:
             "WHERE c.database_name = current_database() AND c.data_type = 'VARCHAR'"
         ).fetchall():
             texts.setdefault(f'"{schema}"."{table}"', []).append(column)
-        for table, names in texts.items():
-            if not places and table not in hiding:
-                continue
+        hiding = hiding_tables(connection)
+        looked_at = [(table, names, "true") for table, names in texts.items() if table in hiding]
+        for group, columns in stored_at(connection, places).items():
+            names = [name for name in texts.get(group.table, ()) if name in columns]
+            if names and group.table not in hiding:
+                looked_at.append((group.table, names, group.condition))
+        for table, names, condition in looked_at:
             listed = ", ".join(f'"{name}"' for name in names)
-            for batch in connection.execute(f"SELECT {listed} FROM {table}").to_arrow_reader(_BATCH_ROWS):
-                rows = pl.DataFrame(batch).filter(strings.candidates(names))
-                if strings.mask_frame(rows)[1]:
+            rows = connection.execute(f"SELECT {listed} FROM {table} WHERE {condition}")
+            for batch in rows.to_arrow_reader(_BATCH_ROWS):
+                found = pl.DataFrame(batch).filter(strings.candidates(names))
+                if strings.mask_frame(found)[1]:
                     return True
     return False

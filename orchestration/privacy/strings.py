@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from urllib.parse import quote
@@ -28,9 +28,12 @@ ERASED = "[erased]"
 _TELLING_LENGTH = 6
 _WORDS_LENGTH = 12
 _SEPARATORS = r"[\s().\-]{0,3}"
+_SEPARATING = b" \t\n\r\f\v().-"
 _LOOSE_SEPARATORS = r"[^0-9A-Za-z]{0,9}"
 _LOOSE_LENGTH = 10
 """At least ``_SEPARATORS`` in bytes: a space may take three of them."""
+_AROUND = 8
+"""More than the bytes before and behind a hit on which it depends whether it is one."""
 _CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 
 
@@ -79,9 +82,18 @@ class Strings:
 
     @cached_property
     def needles(self) -> list[str]:
-        """Short literal texts, in lower case, one of which stands in every text that holds a hit."""
-        plain = [form for text in (*self.contacts, *self.texts) for form in _forms(text)]
-        return sorted({text.lower() for text in plain} | {number[-4:] for number in self.digits})
+        """Texts of which one, or one of ``numbers``, stands in every text with a hit once A to Z are small letters."""
+        # Other letters have to be as they are, or all small, or all capital.
+        return _shortest(_lower(case) for text in self._written for case in (text, text.lower(), text.upper()))
+
+    @cached_property
+    def numbers(self) -> list[str]:
+        """Digits of phone numbers, of which one of several with the same end is enough."""
+        return _shortest(self.digits)
+
+    @cached_property
+    def _written(self) -> list[str]:
+        return [form for text in (*self.contacts, *self.texts) for form in _forms(text)]
 
     @cached_property
     def pattern(self) -> re.Pattern[str]:
@@ -103,16 +115,19 @@ class Strings:
     @cached_property
     def loose_pattern(self) -> str:
         """An expression of RE2 over bytes: found wherever a hit is, whatever stands around it and between digits."""
-        parts = [re.escape(form) for text in (*self.contacts, *self.texts) for form in _forms(text)]
-        parts += [_LOOSE_SEPARATORS.join(number) for number in self.digits]
-        return "|".join(dict.fromkeys(parts))
+        parts = [re.escape(form) for form in _shortest(self._written)]
+        return "|".join([*parts, *(_LOOSE_SEPARATORS.join(number) for number in self.numbers)])
+
+    @cached_property
+    def _grouped(self) -> str:
+        """An expression for phone numbers however they are grouped, whatever stands around them."""
+        return "|".join(_SEPARATORS.join(number) for number in self.numbers)
 
     @cached_property
     def reach(self) -> int:
-        """Bytes that a hit may take at most."""
-        forms = [form for text in (*self.contacts, *self.texts) for form in _forms(text)]
-        longest = max((len(form.encode()) for form in forms), default=0)
-        return max([longest, *(len(number) * _LOOSE_LENGTH for number in self.digits)])
+        """Bytes that a hit may take at most, with what is looked at around it."""
+        longest = max((len(form.encode()) for form in self._written), default=0)
+        return max([longest, *(len(number) * _LOOSE_LENGTH for number in self.digits)]) + _AROUND
 
     def as_identifiers(self) -> list[tuple[str, str]]:
         """Namespace and value of what ``tokens`` may find."""
@@ -129,14 +144,49 @@ class Strings:
             return None
         return self.pattern.sub(ERASED, text)
 
+    def hits(self, content: bytes) -> Iterator[tuple[int, int]]:
+        """Where hits begin and end, as ``bytes_pattern.finditer`` gives them; quick where there are few or none."""
+        after = 0
+        for first, last in sorted(self._windows(content)):
+            begin = max(first, after)
+            while begin < last and (hit := self.bytes_pattern.search(content, begin, last)):
+                # Behind the window may stand what makes it no hit, or a longer one.
+                whole = self.bytes_pattern.match(content, hit.start())
+                begin = hit.start() + 1
+                if whole:
+                    yield whole.span()
+                    begin = after = whole.end()
+
+    def _windows(self, content: bytes) -> Iterator[tuple[int, int]]:
+        """Where hits may be: the pattern itself takes long."""
+        lower = content.lower()
+        for needle in self.needles:
+            literal = needle.encode()
+            at = lower.find(literal)
+            while at >= 0:
+                yield max(0, at - self.reach), at + len(literal) + self.reach
+                at = lower.find(literal, at + 1)
+        together = content.translate(None, _SEPARATING)
+        if any(number.encode() in together for number in self.numbers):
+            for hit in re.finditer(self._grouped.encode(), content):
+                yield max(0, hit.start() - self.reach), hit.end() + self.reach
+
     def masked_bytes(self, content: bytes) -> bytes:
         """Bytes of the same length with stars in place of hits: no offset within a file moves."""
-        return self.bytes_pattern.sub(lambda hit: b"*" * len(hit.group()), content)
+        masked = bytearray(content)
+        for begin, end in self.hits(content):
+            masked[begin:end] = b"*" * (end - begin)
+        return bytes(masked)
 
     def candidates(self, names: Collection[str]) -> pl.Expr:
         """Rows of which one of the text columns ``names`` may hold a hit; quick, and never misses one."""
-        hits = [pl.col(name).str.contains_any(self.needles, ascii_case_insensitive=True) for name in names]
-        return pl.any_horizontal(hits).fill_null(value=False) if hits and self.needles else pl.lit(value=False)
+        hits = []
+        for column in map(pl.col, names):
+            if self.needles:
+                hits.append(column.str.contains_any(self.needles, ascii_case_insensitive=True))
+            if self.numbers:
+                hits.append(column.str.contains(self._grouped))
+        return pl.any_horizontal(hits).fill_null(value=False) if hits else pl.lit(value=False)
 
     def mask_frame(self, frame: pl.DataFrame, columns: Collection[str] | None = None) -> tuple[pl.DataFrame, int]:
         """Mask the text cells of a frame.
@@ -179,6 +229,20 @@ def tokens(text: str) -> list[tuple[str, str, str]]:
         if namespace != "word" or is_telling_id(value):
             found.append((namespace, value.removeprefix("00") if namespace == "digits" else value, written))
     return found
+
+
+def _lower(text: str) -> str:
+    """A text with small letters for A to Z; the others as they are."""
+    return text.encode().lower().decode()
+
+
+def _shortest(texts: Iterable[str]) -> list[str]:
+    """Texts, sorted, without those that hold another."""
+    kept: list[str] = []
+    for text in sorted(set(texts), key=len):
+        if not any(other in text for other in kept):
+            kept.append(text)
+    return sorted(kept)
 
 
 def _forms(text: str) -> list[str]:

@@ -4,6 +4,9 @@ A row that is deleted stays in its row group until the group is written anew, an
 bytes until it is used again. ``clear`` overwrites the blocks that nothing uses, writes row groups anew in whose blocks
 a text is found, and looks again; ``compact`` writes the whole file anew, where that does not help.
 
+A block that was written since holds rows of today and nothing else: DuckDB fills what is left of it with zeros. What is
+found there belongs to a row that is still shown, such as a longer id that begins like the one looked for.
+
 Bytes show a text only where its column is not packed by letters (FSST, ZSTD): dbt's files and their copies do without
 (``WITHOUT_PACKING``).
 
@@ -13,8 +16,9 @@ Does not belong here: when that is due (``privacy.erase``), which texts are look
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -46,13 +50,22 @@ HEADER = 3 * 4096
 _OLD = "before_compaction"
 
 
-@dataclass(frozen=True)
-class _RowGroup:
-    """Rows of a table that are stored together: their ``rowid`` from ``first`` to ``last``."""
+@dataclass(frozen=True, order=True)
+class RowGroup:
+    """Rows of a table, as SQL names it, that are stored together: their ``rowid`` from ``first`` to ``last``."""
 
     table: str
     first: int
     last: int
+
+    @property
+    def condition(self) -> str:
+        """SQL that holds for its rows."""
+        return f"rowid BETWEEN {self.first} AND {self.last}"
+
+
+_Column = tuple[RowGroup, str]
+"""A column of a row group."""
 
 
 @dataclass(frozen=True)
@@ -63,19 +76,25 @@ class _Layout:
         block_size: Bytes of a block.
         blocks: Number of blocks.
         free: Blocks that nothing uses; None where they are not as many as DuckDB counts.
-        row_groups: Row groups that have bytes in a block.
+        columns: Columns of row groups that have bytes in a block.
+        described: Blocks that hold what DuckDB itself writes down.
         hiding: Tables of which some text cannot be found by its bytes.
     """
 
     block_size: int
     blocks: int
     free: list[int] | None
-    row_groups: Mapping[int, frozenset[_RowGroup]]
+    columns: Mapping[int, frozenset[_Column]]
+    described: frozenset[int]
     hiding: frozenset[str]
 
     def block_of(self, place: int) -> int:
         """Number of the block at a place in the file; negative in the header."""
         return (place - HEADER) // self.block_size
+
+    def is_in_use(self, block: int) -> bool:
+        """Whether something is stored in a block; the header counts as one."""
+        return block < 0 or block in self.columns or block in self.described
 
 
 def clear(
@@ -100,9 +119,14 @@ def clear(
     _checkpoint(path)
     if _overwrite_free(path, settings):
         places = found(path)
-        if places and _write_anew(path, settings, places) and _overwrite_free(path, settings):
-            places = found(path)
         if not places:
+            return
+        before = _write_anew(path, settings, places)
+        if (
+            before
+            and _overwrite_free(path, settings)
+            and not any(before.is_in_use(before.block_of(place)) for place in found(path))
+        ):
             return
     compact(path, settings, beside)
 
@@ -110,6 +134,16 @@ def clear(
 def hiding_tables(connection: duckdb.DuckDBPyConnection) -> frozenset[str]:
     """Tables, as SQL names them, of which some text cannot be found by the file's bytes."""
     return _layout(connection).hiding
+
+
+def stored_at(connection: duckdb.DuckDBPyConnection, places: Iterable[int]) -> dict[RowGroup, set[str]]:
+    """Columns of row groups that have bytes in the blocks at some places (bytes from the beginning of the file)."""
+    layout = _layout(connection)
+    found: dict[RowGroup, set[str]] = {}
+    for block in {layout.block_of(place) for place in places}:
+        for group, column in layout.columns.get(block, ()):
+            found.setdefault(group, set()).add(column)
+    return found
 
 
 def compact(path: Path, settings: Settings, beside: Mapping[str, Path] | None = None) -> None:
@@ -161,7 +195,7 @@ def _layout(connection: duckdb.DuckDBPyConnection) -> _Layout:
         "SELECT block_size, total_blocks, free_blocks FROM pragma_database_size() "
         "WHERE database_name = current_database()"
     ).fetchall()[0]
-    groups: dict[int, set[_RowGroup]] = {}
+    columns: dict[int, set[_Column]] = {}
     hiding: set[str] = set()
     tables = connection.execute(
         "SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = current_database() AND NOT temporary"
@@ -169,33 +203,36 @@ def _layout(connection: duckdb.DuckDBPyConnection) -> _Layout:
     for names in tables:
         table = ".".join('"' + name.replace('"', '""') + '"' for name in names)
         segments = connection.execute(
-            'SELECT row_group_id, column_path, segment_type, "count", compression, block_id, additional_block_ids '
-            f"FROM pragma_storage_info({quoted(table)})"
+            'SELECT row_group_id, column_name, column_path, segment_type, "count", compression, block_id, '
+            f"additional_block_ids FROM pragma_storage_info({quoted(table)})"
         ).fetchall()
         # Every column of a row group has as many rows, its validity too.
         sizes: dict[int, int] = {}
-        counted = segments[0][1:3] if segments else None
-        for number, column, kind, rows, *_ in segments:
-            if (column, kind) == counted:
+        counted = segments[0][2:4] if segments else None
+        for number, _, part, kind, rows, *_ in segments:
+            if (part, kind) == counted:
                 sizes[number] = sizes.get(number, 0) + rows
         first, ranges = 0, {}
         for number, rows in sorted(sizes.items()):
-            ranges[number] = _RowGroup(table, first, first + rows - 1)
+            ranges[number] = RowGroup(table, first, first + rows - 1)
             first += rows
-        for number, _, _, _, packing, block, more in segments:
+        for number, column, _, _, _, packing, block, more in segments:
             # A text longer than a block's share goes on in another block, so that its bytes may be torn apart.
             if packing not in _SHOWING or more:
                 hiding.add(table)
             for used in (block, *(more or ())):
                 if used is not None and used >= 0:
-                    groups.setdefault(used, set()).add(ranges[number])
-    described = {row[0] for row in connection.execute("SELECT block_id FROM pragma_metadata_info()").fetchall()}
-    unused = [block for block in range(blocks) if block not in groups and block not in described]
+                    columns.setdefault(used, set()).add((ranges[number], column))
+    described = frozenset(
+        row[0] for row in connection.execute("SELECT block_id FROM pragma_metadata_info()").fetchall()
+    )
+    unused = [block for block in range(blocks) if block not in columns and block not in described]
     return _Layout(
         size,
         blocks,
         unused if len(unused) == free else None,
-        {block: frozenset(some) for block, some in groups.items()},
+        {block: frozenset(some) for block, some in columns.items()},
+        described,
         frozenset(hiding),
     )
 
@@ -214,19 +251,20 @@ def _overwrite_free(path: Path, settings: Settings) -> bool:
     return True
 
 
-def _write_anew(path: Path, settings: Settings, places: Collection[int]) -> bool:
-    """Write the row groups at some places of a file anew, behind the others; False where that cannot be done."""
+def _write_anew(path: Path, settings: Settings, places: Collection[int]) -> _Layout | None:
+    """Write the row groups at some places of a file anew, behind the others.
+
+    Returns:
+        How the file was laid out before, none of whose blocks was written since; None where that cannot be done.
+    """
     with duckdb.connect(str(path), config=_config(settings)) as connection:
         connection.execute(WITHOUT_PACKING)
         layout = _layout(connection)
-        groups = [layout.row_groups.get(layout.block_of(place)) for place in places]
-        if not all(groups):
-            return False
-        tables: dict[str, set[_RowGroup]] = {}
-        for group in frozenset[_RowGroup]().union(*(some for some in groups if some)):
-            tables.setdefault(group.table, set()).add(group)
-        for table, some in sorted(tables.items()):
-            rows = " OR ".join(f"rowid BETWEEN {group.first} AND {group.last}" for group in some)
+        if any(layout.block_of(place) not in layout.columns for place in places):
+            return None
+        groups = {group for place in places for group, _ in layout.columns[layout.block_of(place)]}
+        for table, some in groupby(sorted(groups), key=lambda group: group.table):
+            rows = " OR ".join(group.condition for group in some)
             try:
                 connection.execute("BEGIN")
                 connection.execute(f"CREATE TEMP TABLE written_anew AS SELECT * FROM {table} WHERE {rows}")
@@ -236,6 +274,6 @@ def _write_anew(path: Path, settings: Settings, places: Collection[int]) -> bool
                 connection.execute("COMMIT")
             except duckdb.Error:
                 # Closing the connection takes back what was not committed.
-                return False
+                return None
         connection.execute("CHECKPOINT")
-    return True
+    return layout

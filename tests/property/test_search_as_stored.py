@@ -12,8 +12,19 @@ from orchestration.normalize.phones import known_regions, may_be_one_of, read_ph
 from orchestration.privacy.bytes_search import text_columns_holding
 from orchestration.privacy.strings import Strings
 
-STRINGS = Strings.of(contacts=["c3@example.com", "ab1234"], digits=["13800000003", "4930123456"], texts=["名前は田中"])
-CONTACTS = ["c3@example.com", "C3@EXAMPLE.COM", "ab1234", "AB1234", "138 0000 0003", "+49 30 12-34-56", "名前は田中"]
+STRINGS = Strings.of(
+    contacts=["c3@example.com", "ab1234", "ab1234:Q1"], digits=["13800000003", "4930123456"], texts=["名前は田中"]
+)
+CONTACTS = [
+    "c3@example.com",
+    "C3@EXAMPLE.COM",
+    "ab1234",
+    "AB1234",
+    "ab1234:Q1",
+    "138 0000 0003",
+    "+49 30 12-34-56",
+    "名前は田中",
+]
 pieces = st.sampled_from([*CONTACTS, "x", " ", "-", ".", "1", "é", "\\u540d", "%E5", '"', "\n", "\x00"])
 texts = st.one_of(st.none(), st.lists(pieces, max_size=4).map("".join))
 
@@ -27,6 +38,20 @@ def test_columns_in_which_values_would_be_masked_are_found(rows, group):
         path = Path(folder) / "a.parquet"
         frame.write_parquet(path, row_group_size=group)
         assert masked <= text_columns_holding(path, STRINGS)
+
+
+@settings(max_examples=300, deadline=None)
+@given(texts.filter(bool))
+def test_a_text_that_would_be_masked_is_a_candidate(text):
+    if STRINGS.found(text):
+        assert pl.DataFrame({"text": [text]}).select(STRINGS.candidates(["text"])).item()
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(st.tuples(pieces, st.integers(0, 3)), max_size=30))
+def test_hits_in_bytes_are_those_of_a_search_of_everything(parts):
+    content = "".join(piece * times for piece, times in parts).encode()
+    assert list(STRINGS.hits(content)) == [hit.span() for hit in STRINGS.bytes_pattern.finditer(content)]
 
 
 @settings(max_examples=300, deadline=None)

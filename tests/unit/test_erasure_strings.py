@@ -11,7 +11,7 @@ KEY = b"key"
 STRINGS = Strings.of(
     contacts=["c3@example.com", "cust-0003"],
     digits=["8613800000003", "13800000003"],
-    texts=["王小明先生", 'O\'Brien "Bob" Smith'],
+    texts=["王小明先生", 'O\'Brien "Bob" Smith', "Élodie Durand-Ménil"],
 )
 
 
@@ -23,6 +23,8 @@ STRINGS = Strings.of(
         ("u=c3%40example.com&x", f"u={ERASED}&x"),
         ("call +86 138-0000-0003 now", f"call {ERASED} now"),
         ("(138) 0000 0003?", f"({ERASED}?"),
+        ("+86 13 80 00 00 00 3", None),
+        ("Élodie Durand-Ménil, Paris", f"{ERASED}, Paris"),
         (r'{"name": "O\'Brien \"Bob\" Smith"}'.replace("\\'", "'"), f'{{"name": "{ERASED}"}}'),
         (r"\u738b\u5c0f\u660e\u5148\u751f!", f"{ERASED}!"),
         ("c3@example.com", None),
