@@ -136,6 +136,19 @@ left join built on true
     {{ overwrite_entities(arg_dict, 'response_key', 'int_response_touched', answer_scope()) }}
 {%- endmacro %}
 
+{# A published session does not say by its hash whose it is: what goes is what comes anew, and what there is no more. #}
+{% macro get_incremental_touched_sessions_sql(arg_dict) -%}
+    {%- set columns = arg_dict['dest_columns'] | map(attribute='quoted') | join(', ') -%}
+    delete from {{ arg_dict['target_relation'] }}
+    {%- if web_scope() == 'touched' %}
+    where
+        session_key in (select session_key from {{ arg_dict['temp_relation'] }})
+        or session_key not in (select session_key from {{ ref('int_session_aggregated') }})
+    {%- endif %};
+    insert into {{ arg_dict['target_relation'] }} ({{ columns }})
+    select {{ columns }} from {{ arg_dict['temp_relation'] }}
+{%- endmacro %}
+
 {# A join that keeps the rows of touched persons, where only theirs are made anew. #}
 {% macro of_touched_persons(alias) -%}
     {%- if web_scope() == 'touched' -%}

@@ -1,3 +1,5 @@
+{{ config(materialized='incremental', incremental_strategy='touched_sessions') }}
+-- depends_on: {{ ref('int_web_scope') }}, {{ ref('int_visitor_touched') }}
 select
     session_key,
     person_id,
@@ -22,3 +24,6 @@ select
     source,
     source_session_id
 from {{ ref('int_session_aggregated') }}
+{%- if web_scope() == 'touched' %}
+where visitor_hash in (select touched.visitor_hash from {{ ref('int_visitor_touched') }} as touched)
+{%- endif %}

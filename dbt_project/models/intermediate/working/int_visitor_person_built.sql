@@ -1,5 +1,6 @@
 -- Whom the visitors and logins belonged to when their sessions were made: the next build compares.
 -- depends_on: {{ ref('int_person_built') }}
+-- depends_on: {{ ref('fct_session') }}
 -- depends_on: {{ ref('int_visitor_login') }}
 select
     record_table,

@@ -9,6 +9,7 @@
     'int_stage_entry_collected': 'intermediate',
     'int_stage_reached': 'intermediate',
     'fct_journey_stage': 'marts',
+    'fct_session': 'marts',
 }) -%}
 {%- set variables = [
     var('session_gap_minutes'), var('page_view_events'), var('passive_events'), var('purchase_events'),
