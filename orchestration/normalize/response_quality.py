@@ -90,15 +90,22 @@ def _signatures(answers: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def _in_flood(group: list[str], *, counts: pl.Expr) -> pl.Expr:
-    """True for rows, sorted by group and time, in any window of ``FLOOD_SIZE`` rows of a group that is short enough."""
-    time = pl.when(counts).then(pl.col("answered_at"))
-    limit = pl.duration(seconds=FLOOD_SECONDS)
-    windows = [
-        time.shift(offset - FLOOD_SIZE + 1).over(group) - time.shift(offset).over(group) <= limit
-        for offset in range(FLOOD_SIZE)
-    ]
-    return counts & pl.any_horizontal(windows).fill_null(value=False)
+def _floods(responses: pl.LazyFrame, group: list[str], *, counts: pl.Expr) -> pl.LazyFrame:
+    """Numbers (``response``) of rows that count and lie in a flood.
+
+    A flood is any ``FLOOD_SIZE`` rows of a group, one after another in time, within ``FLOOD_SECONDS``.
+    """
+    following = 1 - FLOOD_SIZE
+    time, place = pl.col("answered_at"), pl.struct(group).rle_id()
+    begins = (place == place.shift(following)) & (time.shift(following) - time <= pl.duration(seconds=FLOOD_SECONDS))
+    return (
+        responses.filter(counts)
+        # Most stand alone: what is left is soon sorted.
+        .filter(pl.len().over(group) >= FLOOD_SIZE)
+        .sort(*group, "answered_at")
+        .filter(pl.any_horizontal(begins.shift(offset) for offset in range(FLOOD_SIZE)))
+        .select("response")
+    )
 
 
 def flag_responses(
@@ -138,22 +145,25 @@ def flag_responses(
     # Numbers are several times cheaper to join, group and sort than the texts that name a response.
     numbered = responses.with_row_index("response")
     given = answers.join(numbered.select("response", *_ID), left_on=_ANSWER_OF, right_on=_ID, how="inner")
-    joined = (
+    measured = (
         numbered.join(_batteries(given, questions.lazy()), on="response", how="left")
         .join(_signatures(given), on="response", how="left")
         .with_columns(duration=duration, person=person)
         .sort("answered_at", *_ID, nulls_last=False)
+    )
+    floods = [
+        _floods(measured, same_address, counts=pl.col("ip_hash").is_not_null()),
+        _floods(
+            measured, same_answers, counts=pl.col("user_agent").is_not_null() & (pl.col("answered") >= FLOOD_ANSWERS)
+        ),
+    ]
+    flooding = pl.concat(floods).unique().with_columns(is_flooding=pl.lit(value=True))
+    joined = (
+        measured.join(flooding, on="response", how="left", maintain_order="left")
         .with_columns(median=pl.col("duration").median().over(survey))
         .with_columns(
             is_speeder=pl.col("duration") < SPEEDER_SHARE * pl.col("median"),
-            is_bot=is_robot(pl.col("user_agent")).fill_null(value=False)
-            | _in_flood(same_address, counts=pl.col("ip_hash").is_not_null())
-            | _in_flood(
-                same_answers,
-                counts=(pl.col("user_agent").is_not_null() & (pl.col("answered") >= FLOOD_ANSWERS)).fill_null(
-                    value=False
-                ),
-            ),
+            is_bot=is_robot(pl.col("user_agent")).fill_null(value=False) | pl.col("is_flooding").is_not_null(),
             is_duplicate=(
                 pl.col("person").is_not_null()
                 & pl.col("signature").is_not_null()

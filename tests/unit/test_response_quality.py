@@ -3,9 +3,11 @@
 from datetime import datetime, timedelta
 
 import polars as pl
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from orchestration.contracts import CONTRACTS
-from orchestration.normalize.response_quality import FLOOD_SIZE, flag_responses
+from orchestration.normalize.response_quality import FLOOD_SECONDS, FLOOD_SIZE, flag_responses
 
 NOON = datetime(2026, 5, 1, 12)
 
@@ -119,6 +121,23 @@ def test_a_flood_from_one_address_is_scripted_and_a_slow_one_is_not():
     assert {name for name, row in found.items() if row["is_bot"]} == {f"r{number}" for number in range(FLOOD_SIZE)}
     fewer = flags(burst[1:])
     assert not any(row["is_bot"] for row in fewer.values())
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from("xyz"), st.integers(0, 400) | st.none()), min_size=1, max_size=40))
+def test_floods_are_all_windows_of_one_address_that_are_short_enough(given_at):
+    rows = [
+        response(number, ip_hash=address, answered_at=None if second is None else NOON + timedelta(seconds=second))
+        for number, (address, second) in enumerate(given_at)
+    ]
+    expected = set()
+    for address in "xyz":
+        times = sorted((at, number) for number, (ip, at) in enumerate(given_at) if ip == address and at is not None)
+        for window in zip(*(times[offset:] for offset in range(FLOOD_SIZE)), strict=False):
+            if window[-1][0] - window[0][0] <= FLOOD_SECONDS:
+                # Of rows of one instant any may stand for another.
+                expected |= {f"r{number}" for at, number in times if window[0][0] <= at <= window[-1][0]}
+    assert {name for name, row in flags(rows).items() if row["is_bot"]} == expected
 
 
 def test_a_flood_from_one_user_agent_needs_the_same_answers():
