@@ -125,6 +125,15 @@ def test_what_an_answer_takes_from_its_response_touches_it(nights, change):
     assert nights.tables() == nights.at_once()
 
 
+def test_a_response_that_changes_back_behind_a_build_that_failed_takes_its_answers_along(nights):
+    belong(nights, r0="p0", r1="p7", r2="p2")
+    nights.warehouse.build("--resource-type", "model", "seed", "--select", "+int_answer_scored")
+    respond(nights, 0, 1, 2)
+    assert nights.build() == ("touched", 1)
+    assert nights.tables() == nights.at_once()
+    assert nights.build() == ("touched", 0)
+
+
 @pytest.mark.parametrize("reason", ["restored", "forgotten", "question", "dropped", "asked"])
 def test_everything_is_made_anew_where_the_last_build_cannot_be_built_upon(nights, reason):
     arguments = []

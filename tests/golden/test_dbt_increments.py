@@ -127,6 +127,15 @@ def test_a_build_that_failed_on_the_way_is_not_built_upon(nights):
     assert nights.tables() == nights.at_once()
 
 
+def test_a_person_who_changes_back_behind_a_build_that_failed_takes_the_sessions_along(nights):
+    belong(nights, c0="p0", u0="p9", c1="p8", c2="p2", u2="p2")
+    nights.warehouse.build("--resource-type", "model", "seed", "--select", "+int_session_aggregated")
+    belong(nights, **PERSONS)
+    assert nights.build() == ("touched", 2)
+    assert nights.tables() == nights.at_once()
+    assert nights.build() == ("touched", 0)
+
+
 def test_what_was_built_is_forgotten_and_the_next_change_is_not(nights):
     nights.store.forget_touched(EVENT, nights.built())
     nights.merge(event(30, "c1", 100))

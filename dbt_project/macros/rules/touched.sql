@@ -107,6 +107,20 @@ left join built on true
     {{ return(none) }}
 {%- endmacro %}
 
+{#
+    Entities that a build listed which did not come to its end: half of its tables may have forgotten them, and they
+    may have changed back since. Reads the table that the model is about to take the place of.
+
+    touched: model that lists entities, with the invocation_id of the build. entity: its column.
+    state: model that holds what the last build ended with, with its invocation_id.
+#}
+{% macro listed_in_vain(touched, entity, state) -%}
+    select listed.{{ entity }}
+    from {{ adapter.get_relation(target.database, 'working', touched) }} as listed
+    inner join {{ adapter.get_relation(target.database, 'working', state) }} as ended
+        on listed.invocation_id <> ended.invocation_id
+{%- endmacro %}
+
 {# A log of touched entities names them by the fingerprint of source and key (orchestration/warehouse/touched.py). #}
 {% macro fingerprint(columns) -%}
     {{ return(adapter.dispatch('fingerprint')(columns)) }}

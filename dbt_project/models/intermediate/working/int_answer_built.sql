@@ -3,5 +3,6 @@
 select
     sequence,
     token,
-    settings
+    settings,
+    '{{ invocation_id }}' as invocation_id
 from {{ ref('int_answer_scope') }}

@@ -1,5 +1,6 @@
 {%- set built = built_upon('int_answer_built', {
     'int_response_built': 'working',
+    'int_response_touched': 'working',
     'int_answer_scored': 'intermediate',
     'fct_answer': 'marts',
 }) -%}

@@ -1,6 +1,7 @@
 {#
     Whose answers have to be made anew: responses of which an answer changed, and responses that themselves came out
-    otherwise than at the last build. Where everybody's are made anew, nobody is listed.
+    otherwise than at the last build, and those that a build that failed on the way had listed. Where everybody's are
+    made anew, nobody is listed.
 #}
 -- depends_on: {{ ref('int_answer_scope') }}
 {%- set response, log = ref('int_response_fingerprinted'), touched_log('answer', 'entity') %}
@@ -22,14 +23,25 @@ compared as (
         (response.content_hash is distinct from before.content_hash) as is_changed
     from {{ response }} as response
     full join {{ before }} as before on response.response_key = before.response_key
+),
+
+touched as (
+    select compared.response_key
+    from compared
+    left join answered on compared.response_hash = answered.response_hash
+    where compared.is_changed or answered.response_hash is not null
+    union
+    {{ listed_in_vain('int_response_touched', 'response_key', 'int_answer_built') }}
 )
 
-select compared.response_key
-from compared
-left join answered on compared.response_hash = answered.response_hash
-where compared.is_changed or answered.response_hash is not null
+select
+    response_key,
+    '{{ invocation_id }}' as invocation_id
+from touched
 {%- else %}
-select response_key
+select
+    response_key,
+    '{{ invocation_id }}' as invocation_id
 from {{ response }}
 where false
 {%- endif %}

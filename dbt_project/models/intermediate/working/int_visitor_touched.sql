@@ -1,6 +1,7 @@
 {#
     Whose sessions have to be made anew: visitors whose events changed, and visitors whom identity resolution has given
-    another person since the last build. Where everybody's are made anew, nobody is listed.
+    another person since the last build, and those whom a build that failed on the way had listed. Where everybody's
+    are made anew, nobody is listed.
 #}
 {%- set persons_before = adapter.get_relation(target.database, 'working', 'int_visitor_person_built') -%}
 {%- set logins_before = adapter.get_relation(target.database, 'intermediate', 'int_visitor_login') -%}
@@ -58,8 +59,14 @@ touched as (
             login_before.source = moved.source
             and login_before.user_id = moved.source_id
             and moved.record_table = 'login'
+    {%- if web_scope() == 'touched' %}
+    union
+    {{ listed_in_vain('int_visitor_touched', 'visitor_hash', 'int_web_built') }}
+    {%- endif %}
 )
 
-select visitor_hash
+select
+    visitor_hash,
+    '{{ invocation_id }}' as invocation_id
 from touched
 where {{ 'false' if web_scope() == 'all' else 'true' }}

@@ -1,5 +1,6 @@
 {%- set built = built_upon('int_web_built', {
     'int_visitor_person_built': 'working',
+    'int_visitor_touched': 'working',
     'int_person_touched': 'working',
     'int_person_built': 'working',
     'int_session_bounded': 'intermediate',
