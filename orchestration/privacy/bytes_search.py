@@ -108,8 +108,10 @@ def places_holding(path: Path, strings: Strings) -> list[int]:
 
 def matches(texts: pa.Array, strings: Strings) -> list[bool]:
     """Which of some binary values may hold a string."""
-    found = pc.match_substring_regex(texts, strings.loose_pattern, ignore_case=True)
-    return [bool(is_hit) for is_hit in found.to_pylist()]
+    found = [
+        pc.match_substring_regex(texts, pattern, ignore_case=True).to_pylist() for pattern in strings.loose_patterns
+    ]
+    return [any(hits) for hits in zip(*found, strict=True)]
 
 
 def _as_one(values: pa.Array) -> pa.Array:

@@ -20,6 +20,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from urllib.parse import quote
 
 import polars as pl
@@ -27,8 +28,17 @@ import polars as pl
 ERASED = "[erased]"
 _TELLING_LENGTH = 6
 _WORDS_LENGTH = 12
-_SEPARATORS = r"[\s().\-]{0,3}"
-_SEPARATING = b" \t\n\r\f\v().-"
+_SEPARATOR = r"[\s\x1c-\x1f().\-]"
+_SEPARATORS = _SEPARATOR + "{0,3}"
+_BYTE_SEPARATORS = (
+    rf"(?:{_SEPARATOR}|\xc2[\x85\xa0]|\xe1\x9a\x80|\xe2\x80[\x80-\x8a\xa8\xa9\xaf]|\xe2\x81\x9f|\xe3\x80\x80)"
+    "{0,3}"
+)
+"""``_SEPARATORS`` where a text is UTF-8: its spaces beyond ASCII."""
+_SEPARATING = b" \t\n\r\f\v\x1c\x1d\x1e\x1f().-" + bytes(range(128, 256))
+"""Bytes of which separators are made."""
+_AT_ONCE = 200
+"""Texts that one expression of RE2 or Polars may be made of: they refuse much larger ones."""
 _LOOSE_SEPARATORS = r"[^0-9A-Za-z]{0,9}"
 _LOOSE_LENGTH = 10
 """At least ``_SEPARATORS`` in bytes: a space may take three of them."""
@@ -83,8 +93,7 @@ class Strings:
     @cached_property
     def needles(self) -> list[str]:
         """Texts of which one, or one of ``numbers``, stands in every text with a hit once A to Z are small letters."""
-        # Other letters have to be as they are, or all small, or all capital.
-        return _shortest(_lower(case) for text in self._written for case in (text, text.lower(), text.upper()))
+        return _shortest(map(_lower, self._written))
 
     @cached_property
     def numbers(self) -> list[str]:
@@ -95,33 +104,35 @@ class Strings:
     def _written(self) -> list[str]:
         return [form for text in (*self.contacts, *self.texts) for form in _forms(text)]
 
-    @cached_property
-    def pattern(self) -> re.Pattern[str]:
-        """Matches a hit within a text."""
+    def _expression(self, separators: str) -> str:
         parts = [
             rf"(?<![A-Za-z0-9_+.\-]){re.escape(form)}(?![A-Za-z0-9_]|[.\-][A-Za-z0-9])"
             for text in self.contacts
             for form in _forms(text)
         ]
         parts += [re.escape(form) for text in self.texts for form in _forms(text)]
-        parts += [rf"(?<!\d)\+?(?:00)?{_SEPARATORS.join(number)}(?!\d)" for number in self.digits]
-        return re.compile("|".join(parts) if parts else r"(?!)", re.IGNORECASE)
+        parts += [rf"(?<!\d)\+?(?:00)?{separators.join(number)}(?!\d)" for number in self.digits]
+        return "|".join(parts) if parts else r"(?!)"
+
+    @cached_property
+    def pattern(self) -> re.Pattern[str]:
+        """Matches a hit within a text."""
+        return re.compile(self._expression(_SEPARATORS), re.IGNORECASE)
 
     @cached_property
     def bytes_pattern(self) -> re.Pattern[bytes]:
-        """``pattern`` over UTF-8."""
-        return re.compile(self.pattern.pattern.encode(), re.IGNORECASE)
+        """Matches a hit within UTF-8; of letters beyond A to Z as they are, or all small, or all capital."""
+        return re.compile(self._expression(_BYTE_SEPARATORS).encode(), re.IGNORECASE)
 
     @cached_property
-    def loose_pattern(self) -> str:
-        """An expression of RE2 over bytes: found wherever a hit is, whatever stands around it and between digits."""
-        parts = [re.escape(form) for form in _shortest(self._written)]
-        return "|".join([*parts, *(_LOOSE_SEPARATORS.join(number) for number in self.numbers)])
+    def loose_patterns(self) -> list[str]:
+        """Expressions of RE2 over bytes, one of which is found wherever a hit of ``bytes_pattern`` is.
 
-    @cached_property
-    def _grouped(self) -> str:
-        """An expression for phone numbers however they are grouped, whatever stands around them."""
-        return "|".join(_SEPARATORS.join(number) for number in self.numbers)
+        They do not mind what stands around a hit and between digits.
+        """
+        parts = [re.escape(needle) for needle in self.needles]
+        parts += [_LOOSE_SEPARATORS.join(number) for number in self.numbers]
+        return ["|".join(some) for some in _batched(parts, _AT_ONCE)]
 
     @cached_property
     def reach(self) -> int:
@@ -146,30 +157,38 @@ class Strings:
 
     def hits(self, content: bytes) -> Iterator[tuple[int, int]]:
         """Where hits begin and end, as ``bytes_pattern.finditer`` gives them; quick where there are few or none."""
-        after = 0
-        for first, last in sorted(self._windows(content)):
-            begin = max(first, after)
+        for first, last in self._windows(content):
+            begin = first
             while begin < last and (hit := self.bytes_pattern.search(content, begin, last)):
-                # Behind the window may stand what makes it no hit, or a longer one.
+                # Behind the window may stand what makes it no hit.
                 whole = self.bytes_pattern.match(content, hit.start())
                 begin = hit.start() + 1
                 if whole:
                     yield whole.span()
-                    begin = after = whole.end()
+                    begin = whole.end()
 
-    def _windows(self, content: bytes) -> Iterator[tuple[int, int]]:
-        """Where hits may be: the pattern itself takes long."""
+    def _windows(self, content: bytes) -> list[list[int]]:
+        """Where hits may be, from where to where, none overlapping another: the pattern itself takes long."""
+        found: list[tuple[int, int]] = []
         lower = content.lower()
         for needle in self.needles:
             literal = needle.encode()
             at = lower.find(literal)
             while at >= 0:
-                yield max(0, at - self.reach), at + len(literal) + self.reach
+                found.append((at, at + len(literal)))
                 at = lower.find(literal, at + 1)
         together = content.translate(None, _SEPARATING)
-        if any(number.encode() in together for number in self.numbers):
-            for hit in re.finditer(self._grouped.encode(), content):
-                yield max(0, hit.start() - self.reach), hit.end() + self.reach
+        numbers = [number for number in self.numbers if number.encode() in together]
+        if numbers:
+            grouped = "|".join(_BYTE_SEPARATORS.join(number) for number in numbers).encode()
+            found += [hit.span() for hit in re.finditer(grouped, content)]
+        windows: list[list[int]] = []
+        for begin, end in sorted(found):
+            if windows and begin - self.reach <= windows[-1][1]:
+                windows[-1][1] = max(windows[-1][1], end + self.reach)
+            else:
+                windows.append([max(0, begin - self.reach), end + self.reach])
+        return windows
 
     def masked_bytes(self, content: bytes) -> bytes:
         """Bytes of the same length with stars in place of hits: no offset within a file moves."""
@@ -180,12 +199,12 @@ class Strings:
 
     def candidates(self, names: Collection[str]) -> pl.Expr:
         """Rows of which one of the text columns ``names`` may hold a hit; quick, and never misses one."""
+        grouped = [_SEPARATORS.join(number) for number in self.numbers]
         hits = []
         for column in map(pl.col, names):
             if self.needles:
                 hits.append(column.str.contains_any(self.needles, ascii_case_insensitive=True))
-            if self.numbers:
-                hits.append(column.str.contains(self._grouped))
+            hits += [column.str.contains("|".join(some)) for some in _batched(grouped, _AT_ONCE)]
         return pl.any_horizontal(hits).fill_null(value=False) if hits else pl.lit(value=False)
 
     def mask_frame(self, frame: pl.DataFrame, columns: Collection[str] | None = None) -> tuple[pl.DataFrame, int]:
@@ -231,6 +250,13 @@ def tokens(text: str) -> list[tuple[str, str, str]]:
     return found
 
 
+def _batched(parts: Iterable[str], size: int) -> Iterator[list[str]]:
+    """Lists of so many parts."""
+    rest = iter(parts)
+    while some := list(islice(rest, size)):
+        yield some
+
+
 def _lower(text: str) -> str:
     """A text with small letters for A to Z; the others as they are."""
     return text.encode().lower().decode()
@@ -246,5 +272,12 @@ def _shortest(texts: Iterable[str]) -> list[str]:
 
 
 def _forms(text: str) -> list[str]:
-    """A text as it is, as JSON escapes it, and as an address (URL) does."""
-    return list(dict.fromkeys([text, json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1], quote(text)]))
+    """A text as it is, as JSON escapes it, and as an address (URL) does; letters beyond A to Z in each case."""
+    cases = [text] if text.isascii() else [text, text.lower(), text.upper()]
+    return list(
+        dict.fromkeys(
+            form
+            for case in cases
+            for form in (case, json.dumps(case)[1:-1], json.dumps(case, ensure_ascii=False)[1:-1], quote(case))
+        )
+    )

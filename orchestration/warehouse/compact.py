@@ -201,7 +201,7 @@ def _layout(connection: duckdb.DuckDBPyConnection) -> _Layout:
         "SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = current_database() AND NOT temporary"
     ).fetchall()
     for names in tables:
-        table = ".".join('"' + name.replace('"', '""') + '"' for name in names)
+        table = _sql_name(names)
         segments = connection.execute(
             'SELECT row_group_id, column_name, column_path, segment_type, "count", compression, block_id, '
             f"additional_block_ids FROM pragma_storage_info({quoted(table)})"
@@ -237,6 +237,20 @@ def _layout(connection: duckdb.DuckDBPyConnection) -> _Layout:
     )
 
 
+def _indexed(connection: duckdb.DuckDBPyConnection) -> set[str]:
+    """Tables, as SQL names them, whose deleted rows DuckDB takes along, because an index knows rows by their place."""
+    found = connection.execute(
+        "SELECT schema_name, table_name FROM duckdb_indexes() WHERE database_name = current_database() UNION "
+        "SELECT schema_name, table_name FROM duckdb_constraints() WHERE database_name = current_database() "
+        "AND constraint_type NOT IN ('NOT NULL', 'CHECK')"
+    ).fetchall()
+    return {_sql_name(names) for names in found}
+
+
+def _sql_name(names: Iterable[str]) -> str:
+    return ".".join('"' + name.replace('"', '""') + '"' for name in names)
+
+
 def _overwrite_free(path: Path, settings: Settings) -> bool:
     """Overwrite blocks that nothing uses; False where bytes cannot say what the file holds."""
     with duckdb.connect(str(path), read_only=True, config=_config(settings)) as connection:
@@ -263,6 +277,8 @@ def _write_anew(path: Path, settings: Settings, places: Collection[int]) -> _Lay
         if any(layout.block_of(place) not in layout.columns for place in places):
             return None
         groups = {group for place in places for group, _ in layout.columns[layout.block_of(place)]}
+        if _indexed(connection) & {group.table for group in groups}:
+            return None
         for table, some in groupby(sorted(groups), key=lambda group: group.table):
             rows = " OR ".join(group.condition for group in some)
             try:

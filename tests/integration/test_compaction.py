@@ -106,7 +106,7 @@ def test_a_text_that_a_row_still_holds_needs_no_copy(tmp_path, settings, copies)
     assert {stored[place : place + len(alike)] for place in places(path)} == {alike.encode()}
 
 
-@pytest.mark.parametrize("why", ["packed", "constraint", "long texts", "described"])
+@pytest.mark.parametrize("why", ["packed", "constraint", "unknown key", "long texts", "described"])
 def test_where_that_does_not_help_the_whole_file_is_written_anew(tmp_path, settings, copies, why):
     path = tmp_path / "a.duckdb"
     match why:
@@ -121,6 +121,14 @@ def test_where_that_does_not_help_the_whole_file_is_written_anew(tmp_path, setti
                     "CREATE TABLE big AS",
                     "CREATE TABLE big(id BIGINT PRIMARY KEY, often TEXT, once TEXT); INSERT INTO big",
                 ),
+            )
+        case "unknown key":
+            make(
+                path,
+                BIG,
+                "CREATE TABLE small(id INTEGER UNIQUE, text VARCHAR)",
+                f"INSERT INTO small SELECT NULL, if(range < 3, '{SECRET.decode()}' || range, 'no') FROM range(300)",
+                "DELETE FROM small WHERE text LIKE 'secret%'",
             )
         case "long texts":
             make(path, BIG, "CREATE TABLE long AS SELECT repeat('x', 5000) || range AS text FROM range(100)")

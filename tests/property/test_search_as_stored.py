@@ -12,10 +12,16 @@ from orchestration.normalize.phones import known_regions, may_be_one_of, read_ph
 from orchestration.privacy.bytes_search import text_columns_holding
 from orchestration.privacy.strings import Strings
 
+OWN_WORDS = "write to c3@example.com, or call 138 00000003 at home, please"
 STRINGS = Strings.of(
-    contacts=["c3@example.com", "ab1234", "ab1234:Q1"], digits=["13800000003", "4930123456"], texts=["名前は田中"]
+    contacts=["c3@example.com", "ab1234", "ab1234:Q1"],
+    digits=["13800000003", "4930123456"],
+    texts=["名前は田中", OWN_WORDS, "Élodie Durand"],
 )
 CONTACTS = [
+    OWN_WORDS,
+    "ÉLODIE DURAND",
+    "138\u00a00000\u3000\x1c0003",
     "c3@example.com",
     "C3@EXAMPLE.COM",
     "ab1234",

@@ -1,8 +1,10 @@
 """What gives a person away in a text, what only looks like it, and masking it by string and by hash."""
 
 import polars as pl
+import pyarrow as pa
 import pytest
 
+from orchestration.privacy.bytes_search import matches
 from orchestration.privacy.landed import HashedMatcher, mask_mentions
 from orchestration.privacy.strings import ERASED, Strings, is_telling_id, is_telling_text
 from orchestration.pseudonym import pseudonym
@@ -79,3 +81,11 @@ def test_mentions_in_new_rows_are_told_by_their_hashes():
         None,
     ]
     assert masked["id"].to_list() == texts
+
+
+def test_hundreds_of_persons_may_be_looked_for_at_once():
+    many = Strings.of(digits=[f"49301{number:07d}" for number in range(0, 9_000, 9)], contacts=["li@example.com"])
+    rows = pl.DataFrame({"text": ["49301 0008 991", "493010000001", "LI@example.com"]})
+    assert rows.select(many.candidates(["text"])).to_series().to_list() == [True, False, True]
+    assert matches(pa.array([text.encode() for text in rows["text"]]), many) == [True, False, True]
+    assert [len(list(many.hits(text.encode()))) for text in rows["text"]] == [1, 0, 1]
