@@ -298,8 +298,13 @@ def _apply(
 
 
 def _without(rows: pl.LazyFrame, subject: Subject) -> pl.LazyFrame:
-    """Rows of an identity table that say nothing of the person."""
+    """Rows of an identity table that say nothing of the person.
+
+    An own id, such as a login, may be a record of its own that resolution no longer joins to the person's: a customer
+    that was deleted at its source joins nothing.
+    """
     rows = rows.join(subject.nodes().lazy(), on=NODE, how="anti")
+    rows = rows.filter(~pl.col("source_id").is_in(list(subject.strings.contacts)))
     names = [name for name in rows.collect_schema().names() if name.endswith("person_id")]
     persons = list(subject.person_ids)
     return (
