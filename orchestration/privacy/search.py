@@ -29,7 +29,7 @@ from orchestration.settings import HMAC_KEY_FILE, Settings
 from orchestration.sources.config import Secret, SourceConfig
 from orchestration.sources.errors import ConfigError
 from orchestration.sources.files import FilesOrigin
-from orchestration.warehouse.compact import hiding_tables, stored_at
+from orchestration.warehouse.compact import layout_of, sql_name
 from orchestration.warehouse.files import write_parquet
 
 _SQLITE_SECONDS = 30
@@ -234,12 +234,12 @@ def _duckdb_holds(path: Path, strings: Strings) -> bool:
             "USING (database_name, schema_name, table_name) "
             "WHERE c.database_name = current_database() AND c.data_type = 'VARCHAR'"
         ).fetchall():
-            texts.setdefault(f'"{schema}"."{table}"', []).append(column)
-        hiding = hiding_tables(connection)
-        looked_at = [(table, names, "true") for table, names in texts.items() if table in hiding]
-        for group, columns in stored_at(connection, places).items():
+            texts.setdefault(sql_name((schema, table)), []).append(column)
+        layout = layout_of(connection)
+        looked_at = [(table, names, "true") for table, names in texts.items() if table in layout.hiding]
+        for group, columns in layout.stored_at(places).items():
             names = [name for name in texts.get(group.table, ()) if name in columns]
-            if names and group.table not in hiding:
+            if names and group.table not in layout.hiding:
                 looked_at.append((group.table, names, group.condition))
         for table, names, condition in looked_at:
             listed = ", ".join(f'"{name}"' for name in names)

@@ -24,6 +24,7 @@ from typing import Any
 
 import duckdb
 
+from orchestration.lineage.sql import quote
 from orchestration.settings import Settings
 from orchestration.warehouse.files import TEMPORARY_SUFFIX, quoted, sync
 
@@ -69,7 +70,7 @@ _Column = tuple[RowGroup, str]
 
 
 @dataclass(frozen=True)
-class _Layout:
+class Layout:
     """What a file's blocks hold.
 
     Attributes:
@@ -78,7 +79,7 @@ class _Layout:
         free: Blocks that nothing uses; None where they are not as many as DuckDB counts.
         columns: Columns of row groups that have bytes in a block.
         described: Blocks that hold what DuckDB itself writes down.
-        hiding: Tables of which some text cannot be found by its bytes.
+        hiding: Tables, as SQL names them, of which some text cannot be found by its bytes.
     """
 
     block_size: int
@@ -95,6 +96,14 @@ class _Layout:
     def is_in_use(self, block: int) -> bool:
         """Whether something is stored in a block; the header counts as one."""
         return block < 0 or block in self.columns or block in self.described
+
+    def stored_at(self, places: Iterable[int]) -> dict[RowGroup, set[str]]:
+        """Columns of row groups that have bytes in the blocks at some places (bytes from the beginning of the file)."""
+        found: dict[RowGroup, set[str]] = {}
+        for block in {self.block_of(place) for place in places}:
+            for group, column in self.columns.get(block, ()):
+                found.setdefault(group, set()).add(column)
+        return found
 
 
 def clear(
@@ -129,21 +138,6 @@ def clear(
         ):
             return
     compact(path, settings, beside)
-
-
-def hiding_tables(connection: duckdb.DuckDBPyConnection) -> frozenset[str]:
-    """Tables, as SQL names them, of which some text cannot be found by the file's bytes."""
-    return _layout(connection).hiding
-
-
-def stored_at(connection: duckdb.DuckDBPyConnection, places: Iterable[int]) -> dict[RowGroup, set[str]]:
-    """Columns of row groups that have bytes in the blocks at some places (bytes from the beginning of the file)."""
-    layout = _layout(connection)
-    found: dict[RowGroup, set[str]] = {}
-    for block in {layout.block_of(place) for place in places}:
-        for group, column in layout.columns.get(block, ()):
-            found.setdefault(group, set()).add(column)
-    return found
 
 
 def compact(path: Path, settings: Settings, beside: Mapping[str, Path] | None = None) -> None:
@@ -190,7 +184,8 @@ def _checkpoint(path: Path) -> None:
             connection.execute("CHECKPOINT")
 
 
-def _layout(connection: duckdb.DuckDBPyConnection) -> _Layout:
+def layout_of(connection: duckdb.DuckDBPyConnection) -> Layout:
+    """How the blocks of the database that a connection is to are used."""
     size, blocks, free = connection.execute(
         "SELECT block_size, total_blocks, free_blocks FROM pragma_database_size() "
         "WHERE database_name = current_database()"
@@ -201,7 +196,7 @@ def _layout(connection: duckdb.DuckDBPyConnection) -> _Layout:
         "SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = current_database() AND NOT temporary"
     ).fetchall()
     for names in tables:
-        table = _sql_name(names)
+        table = sql_name(names)
         segments = connection.execute(
             'SELECT row_group_id, column_name, column_path, segment_type, "count", compression, block_id, '
             f"additional_block_ids FROM pragma_storage_info({quoted(table)})"
@@ -227,7 +222,7 @@ def _layout(connection: duckdb.DuckDBPyConnection) -> _Layout:
         row[0] for row in connection.execute("SELECT block_id FROM pragma_metadata_info()").fetchall()
     )
     unused = [block for block in range(blocks) if block not in columns and block not in described]
-    return _Layout(
+    return Layout(
         size,
         blocks,
         unused if len(unused) == free else None,
@@ -244,17 +239,18 @@ def _indexed(connection: duckdb.DuckDBPyConnection) -> set[str]:
         "SELECT schema_name, table_name FROM duckdb_constraints() WHERE database_name = current_database() "
         "AND constraint_type NOT IN ('NOT NULL', 'CHECK')"
     ).fetchall()
-    return {_sql_name(names) for names in found}
+    return {sql_name(names) for names in found}
 
 
-def _sql_name(names: Iterable[str]) -> str:
-    return ".".join('"' + name.replace('"', '""') + '"' for name in names)
+def sql_name(names: Iterable[str]) -> str:
+    """Schema and table as SQL names them."""
+    return ".".join(map(quote, names))
 
 
 def _overwrite_free(path: Path, settings: Settings) -> bool:
     """Overwrite blocks that nothing uses; False where bytes cannot say what the file holds."""
     with duckdb.connect(str(path), read_only=True, config=_config(settings)) as connection:
-        layout = _layout(connection)
+        layout = layout_of(connection)
     if layout.hiding or layout.free is None or path.stat().st_size < HEADER + layout.blocks * layout.block_size:
         return False
     nothing = bytes(layout.block_size)
@@ -265,7 +261,7 @@ def _overwrite_free(path: Path, settings: Settings) -> bool:
     return True
 
 
-def _write_anew(path: Path, settings: Settings, places: Collection[int]) -> _Layout | None:
+def _write_anew(path: Path, settings: Settings, places: Collection[int]) -> Layout | None:
     """Write the row groups at some places of a file anew, behind the others.
 
     Returns:
@@ -273,10 +269,10 @@ def _write_anew(path: Path, settings: Settings, places: Collection[int]) -> _Lay
     """
     with duckdb.connect(str(path), config=_config(settings)) as connection:
         connection.execute(WITHOUT_PACKING)
-        layout = _layout(connection)
+        layout = layout_of(connection)
         if any(layout.block_of(place) not in layout.columns for place in places):
             return None
-        groups = {group for place in places for group, _ in layout.columns[layout.block_of(place)]}
+        groups = layout.stored_at(places).keys()
         if _indexed(connection) & {group.table for group in groups}:
             return None
         for table, some in groupby(sorted(groups), key=lambda group: group.table):

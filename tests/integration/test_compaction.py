@@ -7,7 +7,7 @@ import pytest
 
 from orchestration.settings import Settings
 from orchestration.warehouse import compact as compaction
-from orchestration.warehouse.compact import WITHOUT_PACKING, clear, hiding_tables
+from orchestration.warehouse.compact import WITHOUT_PACKING, clear, layout_of
 
 SECRET = b"secret-of-the-person-"
 ROWS = 300_000
@@ -113,7 +113,7 @@ def test_where_that_does_not_help_the_whole_file_is_written_anew(tmp_path, setti
         case "packed":
             make(path, BIG, packing=True)
             with duckdb.connect(str(path), read_only=True) as connection:
-                assert hiding_tables(connection) == {'"main"."big"'}
+                assert layout_of(connection).hiding == {'"main"."big"'}
         case "constraint":
             make(
                 path,
@@ -141,19 +141,18 @@ def test_where_that_does_not_help_the_whole_file_is_written_anew(tmp_path, setti
     assert content(path) == before
     assert len(places(path)) == (1 if why == "described" else 0)
     with duckdb.connect(str(path), read_only=True) as connection:
-        assert hiding_tables(connection) == ({'"main"."long"'} if why == "long texts" else set())
+        assert layout_of(connection).hiding == ({'"main"."long"'} if why == "long texts" else set())
 
 
 def test_blocks_that_cannot_be_told_free_are_left_to_the_copy(tmp_path, settings, copies, monkeypatch):
     path = tmp_path / "a.duckdb"
     make(path, BIG, SMALL)
     make(path, "DROP TABLE small", "DROP TABLE big", "CREATE TABLE kept AS SELECT 1 AS one")
-    layout = compaction._layout
     with duckdb.connect(str(path), read_only=True) as connection:
-        real = layout(connection)
+        real = layout_of(connection)
     assert real.free
     miscounted = {**vars(real), "free": None}
-    monkeypatch.setattr(compaction, "_layout", lambda connection: compaction._Layout(**miscounted))
+    monkeypatch.setattr(compaction, "layout_of", lambda connection: compaction.Layout(**miscounted))
     clear(path, settings, places)
     assert copies == [path] and places(path) == []
 
@@ -163,7 +162,7 @@ def test_a_text_in_a_block_that_was_not_written_since_is_left_to_the_copy(tmp_pa
     make(path, BIG, SMALL)
     make(path, *STALE)
     with duckdb.connect(str(path), read_only=True) as connection:
-        layout = compaction._layout(connection)
+        layout = layout_of(connection)
     monkeypatch.setattr(compaction, "_write_anew", lambda *_: layout)
     clear(path, settings, places)
     assert copies == [path]
