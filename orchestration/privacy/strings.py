@@ -17,10 +17,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
 from urllib.parse import quote
 
 import polars as pl
@@ -132,7 +131,7 @@ class Strings:
         """
         parts = [re.escape(needle) for needle in self.needles]
         parts += [_LOOSE_SEPARATORS.join(number) for number in self.numbers]
-        return ["|".join(some) for some in _batched(parts, _AT_ONCE)]
+        return _alternatives(parts)
 
     @cached_property
     def reach(self) -> int:
@@ -199,12 +198,12 @@ class Strings:
 
     def candidates(self, names: Collection[str]) -> pl.Expr:
         """Rows of which one of the text columns ``names`` may hold a hit; quick, and never misses one."""
-        grouped = [_SEPARATORS.join(number) for number in self.numbers]
+        grouped = _alternatives([_SEPARATORS.join(number) for number in self.numbers])
         hits = []
         for column in map(pl.col, names):
             if self.needles:
                 hits.append(column.str.contains_any(self.needles, ascii_case_insensitive=True))
-            hits += [column.str.contains("|".join(some)) for some in _batched(grouped, _AT_ONCE)]
+            hits += [column.str.contains(pattern) for pattern in grouped]
         return pl.any_horizontal(hits).fill_null(value=False) if hits else pl.lit(value=False)
 
     def mask_frame(self, frame: pl.DataFrame, columns: Collection[str] | None = None) -> tuple[pl.DataFrame, int]:
@@ -250,11 +249,9 @@ def tokens(text: str) -> list[tuple[str, str, str]]:
     return found
 
 
-def _batched(parts: Iterable[str], size: int) -> Iterator[list[str]]:
-    """Lists of so many parts."""
-    rest = iter(parts)
-    while some := list(islice(rest, size)):
-        yield some
+def _alternatives(parts: Sequence[str]) -> list[str]:
+    """Expressions, one of which is found where one of ``parts`` is."""
+    return ["|".join(parts[begin : begin + _AT_ONCE]) for begin in range(0, len(parts), _AT_ONCE)]
 
 
 def _lower(text: str) -> str:
