@@ -152,15 +152,11 @@ left join built on true
 
 {# A published session does not say by its hash whose it is: what goes is what comes anew, and what there is no more. #}
 {% macro get_incremental_touched_sessions_sql(arg_dict) -%}
-    {%- set columns = arg_dict['dest_columns'] | map(attribute='quoted') | join(', ') -%}
-    delete from {{ arg_dict['target_relation'] }}
-    {%- if web_scope() == 'touched' %}
-    where
+    {%- set goes -%}
         session_key in (select session_key from {{ arg_dict['temp_relation'] }})
         or session_key not in (select session_key from {{ ref('int_session_aggregated') }})
-    {%- endif %};
-    insert into {{ arg_dict['target_relation'] }} ({{ columns }})
-    select {{ columns }} from {{ arg_dict['temp_relation'] }}
+    {%- endset -%}
+    {{ overwrite(arg_dict, goes, web_scope()) }}
 {%- endmacro %}
 
 {# A join that keeps the rows of touched persons, where only theirs are made anew. #}
@@ -171,10 +167,15 @@ left join built on true
 {%- endmacro %}
 
 {% macro overwrite_entities(arg_dict, entity, touched, scope) -%}
+    {{ overwrite(arg_dict, entity ~ ' in (select ' ~ entity ~ ' from ' ~ ref(touched) ~ ')', scope) }}
+{%- endmacro %}
+
+{# What fits the condition 'goes' goes, or all of it; what the model gives takes its place. #}
+{% macro overwrite(arg_dict, goes, scope) -%}
     {%- set columns = arg_dict['dest_columns'] | map(attribute='quoted') | join(', ') -%}
     delete from {{ arg_dict['target_relation'] }}
     {%- if scope == 'touched' %}
-    where {{ entity }} in (select {{ entity }} from {{ ref(touched) }})
+    where {{ goes }}
     {%- endif %};
     insert into {{ arg_dict['target_relation'] }} ({{ columns }})
     select {{ columns }} from {{ arg_dict['temp_relation'] }}
