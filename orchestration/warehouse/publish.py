@@ -8,7 +8,8 @@ Readers never touch the files that are written to: DuckDB lets one process write
 else may open it, not even to read. So a release is a copy in a folder of its own that no writer opens
 again, and publishing it moves one link::
 
-    serving/releases/<run_id>/marts.duckdb, parquet/<table>.parquet, release.json, report.html
+    serving/releases/<run_id>/marts.duckdb, release.json, report.html
+    serving/releases/<run_id>/parquet/<table>.parquet, and of facts parquet/<table>/<month>.parquet
     serving/current -> releases/<run_id>
 
 The database file keeps its name in every release, because the file's name is the catalogue's name and BI
@@ -49,6 +50,10 @@ PUBLISHED_CONTROL = ("load", "check_result", "step_metric", "retention")
 MAXIMUM_DROP_SHARE = 0.5
 """Share of its rows that a guarded table may lose from one release to the next."""
 GUARDED_PREFIXES = ("fct_", "dim_")
+MONTHLY_PREFIX = "fct_"
+"""Tables whose Parquet is cut by the month of their first time, so that a night writes the months that changed."""
+UNDATED = "undated"
+"""Name of the file of a fact's rows without that time."""
 SCALAR_TYPES = frozenset(
     {
         "BOOLEAN",
@@ -69,8 +74,8 @@ SCALAR_TYPES = frozenset(
 _WORK = ".work-"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=-]*")
 _TABLE = re.compile(r"[a-z][a-z0-9_]*")
-_FORMAT = 1
-_CHUNK = 1 << 20
+_FORMAT = 2
+_COPY_OPTIONS = "FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1"
 
 
 class PublishError(RuntimeError):
@@ -102,20 +107,37 @@ class GateDecision(Protocol):
 
 
 @dataclass(frozen=True)
+class PublishedFile:
+    """One Parquet file of a release.
+
+    Attributes:
+        path: Below the folder of the Parquet files.
+        rows: Number of rows.
+        bytes: Size.
+        sha256: Hash of the file.
+        digest: Of its rows and columns, whatever their order: a file of a later release with the same one is this one.
+    """
+
+    path: str
+    rows: int
+    bytes: int
+    sha256: str
+    digest: str
+
+
+@dataclass(frozen=True)
 class PublishedTable:
     """One table of a release.
 
     Attributes:
         name: Table name in schema ``main``.
         rows: Number of rows.
-        bytes: Size of the Parquet file.
-        sha256: Hash of the Parquet file; equal as long as the table's rows are equal.
+        files: Its Parquet files; their hashes are equal as long as the table's rows are equal.
     """
 
     name: str
     rows: int
-    bytes: int
-    sha256: str
+    files: tuple[PublishedFile, ...]
 
 
 @dataclass(frozen=True)
@@ -134,7 +156,6 @@ class Release:
         database_sha256: Hash of the database file.
         tables: Every table, by name.
         files: Hashes of the extra files, by name.
-        marts_sha256: Hash of the database file that it was copied from, as dbt left it; '' where it is not known.
     """
 
     run_id: str
@@ -148,7 +169,6 @@ class Release:
     database_sha256: str
     tables: tuple[PublishedTable, ...]
     files: dict[str, str] = field(default_factory=dict)
-    marts_sha256: str = ""
 
     @property
     def marts_path(self) -> Path:
@@ -157,7 +177,7 @@ class Release:
 
     @property
     def parquet_dir(self) -> Path:
-        """Folder of the Parquet files, one a table."""
+        """Folder of the Parquet files."""
         return self.path / PARQUET
 
     @property
@@ -215,12 +235,10 @@ def publish(
         (work / PARQUET).mkdir(parents=True)
         try:
             _copy_marts(settings, work / DATABASE, before, accept_drops)
-            marts_sha256 = _sha256(work / DATABASE)
             step("copied")
             _add_control(work / DATABASE, frames, settings)
             step("control added")
-            same = before if before is not None and before.marts_sha256 == marts_sha256 else None
-            tables = _export(work, settings, step, same)
+            tables = _export(work, settings, step, before)
             for name, content in extra.items():
                 (work / name).write_bytes(content)
             release = Release(
@@ -235,7 +253,6 @@ def publish(
                 database_sha256=_sha256(work / DATABASE),
                 tables=tables,
                 files={name: hashlib.sha256(content).hexdigest() for name, content in sorted(extra.items())},
-                marts_sha256=marts_sha256,
             )
             if before is not None and before.run_id == run_id:
                 return _same_again(before, release)
@@ -319,7 +336,7 @@ def prune(settings: Settings, keep: int) -> list[str]:
 def verify(release: Release) -> list[str]:
     """Compare a release's files with their hashes; returns what is wrong, one sentence each."""
     expected = {DATABASE: release.database_sha256, **release.files}
-    expected |= {f"{PARQUET}/{table.name}.parquet": table.sha256 for table in release.tables}
+    expected |= {f"{PARQUET}/{file.path}": file.sha256 for table in release.tables for file in table.files}
     damage = []
     for name, sha256 in expected.items():
         if not (release.path / name).is_file():
@@ -505,7 +522,7 @@ def _add_control(path: Path, frames: Mapping[str, pl.DataFrame], settings: Setti
 
 
 def _export(
-    work: Path, settings: Settings, step: Callable[[str], None], same: Release | None
+    work: Path, settings: Settings, step: Callable[[str], None], before: Release | None
 ) -> tuple[PublishedTable, ...]:
     """Write each table as Parquet, its rows in an order that only depends on the rows.
 
@@ -513,8 +530,9 @@ def _export(
         work: Folder of the release.
         settings: Memory and threads.
         step: Called after each table.
-        same: A release made from the same database file, whose Parquet files are taken where they are whole.
+        before: The current release; files of it that hold the same rows are taken where they are whole.
     """
+    known = {file.path: file for table in before.tables for file in table.files} if before is not None else {}
     tables = []
     with _connect(work / DATABASE, settings, read_only=True) as connection:
         names = [
@@ -524,45 +542,131 @@ def _export(
             ).fetchall()
         ]
         for name in names:
-            file = work / PARQUET / f"{name}.parquet"
-            table = _link(same, name, file) if same is not None and name not in PUBLISHED_CONTROL else None
-            if table is None:
-                row = connection.execute(
-                    f'COPY (FROM "{name}" ORDER BY {_order(connection, name)}) TO {quoted(str(file))} '
-                    "(FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1)"
-                ).fetchone()
-                assert row is not None
-                table = PublishedTable(name, int(row[0]), file.stat().st_size, _sha256(file))
-            tables.append(table)
+            rows = _Rows.of(connection, name)
+            files, changed = {}, []
+            for part in rows.parts:
+                same = known.get(part.path)
+                if before is not None and same is not None and _taken(before, same, part, work / PARQUET / part.path):
+                    files[part.path] = same
+                else:
+                    changed.append(part)
+            files |= {file.path: file for file in _write(connection, rows, changed, work / PARQUET)}
+            listed = tuple(files[part.path] for part in rows.parts)
+            tables.append(PublishedTable(name, sum(file.rows for file in listed), listed))
             step(f"exported {name}")
     return tuple(tables)
 
 
-def _link(same: Release, name: str, file: Path) -> PublishedTable | None:
-    """Take a table's file from another release; None where that has none, or another than it was published with."""
-    table = next((table for table in same.tables if table.name == name), None)
-    origin = same.parquet_dir / file.name
-    if table is None or not origin.is_file() or _sha256(origin) != table.sha256:
-        return None
-    os.link(origin, file)
-    return table
+@dataclass(frozen=True)
+class _Part:
+    """Rows of a table that become one file.
+
+    Attributes:
+        path: The file, below the folder of the Parquet files.
+        month: Beginning of the month of the rows' first time as text; None where they have none.
+        rows: Number of rows.
+        digest: Of the rows and their columns.
+    """
+
+    path: str
+    month: str | None
+    rows: int
+    digest: str
 
 
-def _order(connection: duckdb.DuckDBPyConnection, name: str) -> str:
-    """Every column of a table, its times in front: rows of one time are alike, so that files are small."""
-    columns = connection.execute(
-        "SELECT column_name FROM duckdb_columns() WHERE database_name = current_database() AND table_name = ? "
-        "ORDER BY data_type NOT IN ('TIMESTAMP', 'DATE'), column_index",
-        [name],
-    ).fetchall()
-    return ", ".join(f'"{column}"' for (column,) in columns)
+@dataclass(frozen=True)
+class _Rows:
+    """A table as it becomes files.
+
+    Attributes:
+        table: Name.
+        order: Every column, as SQL.
+        month: The month that cuts it, as SQL; '' where it is one file.
+        parts: Its files, their rows one behind the other in ``order``.
+    """
+
+    table: str
+    order: str
+    month: str
+    parts: list[_Part]
+
+    @classmethod
+    def of(cls, connection: duckdb.DuckDBPyConnection, table: str) -> _Rows:
+        """The files of a table, an empty one where it has no rows."""
+        columns: dict[str, str] = dict(
+            connection.execute(
+                "SELECT column_name, data_type FROM duckdb_columns() "
+                "WHERE database_name = current_database() AND table_name = ? ORDER BY column_index",
+                [table],
+            ).fetchall()
+        )
+        listed = [f'"{column}"' for column in columns]
+        # Times in front: rows of one time are alike, so that files are small.
+        times = [f'"{column}"' for column, kind in columns.items() if kind in ("TIMESTAMP", "DATE")]
+        order = ", ".join([*times, *(column for column in listed if column not in times)])
+        month = f"date_trunc('month', {times[0]})" if table.startswith(MONTHLY_PREFIX) and times else ""
+        # DuckDB's hash may change with its version, and so may the files that it writes.
+        layout = f"{duckdb.__version__} {_COPY_OPTIONS} {order} {columns}"
+        found = connection.execute(
+            "SELECT strftime(month, '%Y-%m'), month::VARCHAR, n, hashes FROM ("
+            f"SELECT {month or 'NULL::DATE'} AS month, count(*) AS n, sum(hash({', '.join(listed)})) AS hashes "
+            f'FROM "{table}" GROUP BY 1) ORDER BY month'
+        ).fetchall()
+        parts = [
+            _Part(
+                path=f"{table}/{name or UNDATED}.parquet" if month else f"{table}.parquet",
+                month=beginning,
+                rows=rows,
+                digest=hashlib.sha256(f"{layout} {rows} {hashes}".encode()).hexdigest(),
+            )
+            for name, beginning, rows, hashes in found or [(None, None, 0, None)]
+        ]
+        return cls(table, order, month, parts)
+
+
+def _taken(before: Release, file: PublishedFile, part: _Part, target: Path) -> bool:
+    """Take a file from the release before; False where its rows are others, or it is not as it was published."""
+    origin = before.parquet_dir / file.path
+    if file.digest != part.digest or not origin.is_file() or _sha256(origin) != file.sha256:
+        return False
+    target.parent.mkdir(exist_ok=True)
+    os.link(origin, target)
+    return True
+
+
+def _write(
+    connection: duckdb.DuckDBPyConnection, rows: _Rows, parts: Sequence[_Part], folder: Path
+) -> list[PublishedFile]:
+    """Write parts of a table, which are sorted together and then cut."""
+    if not parts:
+        return []
+    condition = ""
+    if rows.month:
+        months = ", ".join(f"CAST({quoted(part.month)} AS TIMESTAMP)" for part in parts if part.month is not None)
+        known = f"{rows.month} IN ({months})" if months else "false"
+        undated = f" OR {rows.month} IS NULL" if any(part.month is None for part in parts) else ""
+        condition = f" WHERE {known}{undated}"
+    connection.execute(
+        f'CREATE OR REPLACE TEMP TABLE sorted_rows AS FROM "{rows.table}"{condition} ORDER BY {rows.order}'
+    )
+    files, first = [], 0
+    for part in parts:
+        path = folder / part.path
+        path.parent.mkdir(exist_ok=True)
+        connection.execute(
+            f"COPY (FROM sorted_rows WHERE rowid >= {first} AND rowid < {first + part.rows}) "
+            f"TO {quoted(str(path))} ({_COPY_OPTIONS})"
+        )
+        first += part.rows
+        files.append(PublishedFile(part.path, part.rows, path.stat().st_size, _sha256(path), part.digest))
+    connection.execute("DROP TABLE sorted_rows")
+    return files
 
 
 def _same_again(before: Release, release: Release) -> Release:
     """A run that publishes twice: fine when nothing changed, since a release never changes."""
-    if {table.name: table.sha256 for table in before.tables if table.name not in PUBLISHED_CONTROL} == {
-        table.name: table.sha256 for table in release.tables if table.name not in PUBLISHED_CONTROL
-    }:
+    marts = [[table for table in one.tables if table.name not in PUBLISHED_CONTROL] for one in (before, release)]
+    if marts[0] == marts[1]:
         return before
     raise PublishError(
         f"release {release.run_id!r} is already published with other data, and a release never changes; "
@@ -581,10 +685,16 @@ def _to_json(release: Release) -> str:
 def _read_release(path: Path) -> Release:
     try:
         content = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-        if content.pop("format") != _FORMAT:
-            raise ValueError("it was written by another version of this software")
+        match content.pop("format"):
+            case 1:
+                content = _of_first_format(content)
+            case number if number != _FORMAT:
+                raise ValueError("it was written by another version of this software")
         content["published_at"] = datetime.fromisoformat(content["published_at"])
-        content["tables"] = tuple(PublishedTable(**table) for table in content["tables"])
+        content["tables"] = tuple(
+            PublishedTable(table["name"], table["rows"], tuple(PublishedFile(**file) for file in table["files"]))
+            for table in content["tables"]
+        )
         for name in ("reasons", "warnings", "stale_sources", "accepted_drops"):
             content[name] = tuple(content[name])
         return Release(path=path, **content)
@@ -593,6 +703,20 @@ def _read_release(path: Path) -> Release:
             f"{path / MANIFEST} cannot be read as a release: {error}. Remove the folder {path}; if it is the "
             "current release, first roll back to another one"
         ) from error
+
+
+def _of_first_format(content: dict[str, Any]) -> dict[str, Any]:
+    """A manifest of a release whose tables were one file each, as it would be written now."""
+    del content["marts_sha256"]
+    tables = [
+        {
+            "name": table["name"],
+            "rows": table["rows"],
+            "files": [{"path": f"{table.pop('name')}.parquet", "digest": ""} | table],
+        }
+        for table in content["tables"]
+    ]
+    return content | {"tables": tables}
 
 
 def _sha256(path: Path) -> str:
@@ -607,7 +731,7 @@ def _seal(work: Path) -> None:
     it gets an error instead.
     """
     shutil.rmtree(work / f"{DATABASE}.tmp", ignore_errors=True)
-    for folder in (work / PARQUET, work):
+    for folder in (*(path for path in (work / PARQUET).iterdir() if path.is_dir()), work / PARQUET, work):
         for file in folder.iterdir():
             if file.is_file():
                 sync(file)

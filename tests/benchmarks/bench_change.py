@@ -2,8 +2,12 @@
 
 ``python -m tests.benchmarks change [--events 5000000]`` prints tables and asserts nothing. The sample company with 400
 days of history, without its last four days, has its first night below ``$EXPERIENCE_HOME/benchmark``; then nothing
-happens for a night, then come the four days (1 % new events) with as many of the events before restated, then one
-person is erased. CPU seconds by layer come from ``step_metric``.
+happens for a night, then come the four days (1 % new events) with as many of the events before them restated, then the
+exports of the month are delivered once more, whole and unchanged, then one person is erased. CPU seconds by layer come
+from ``step_metric``.
+
+The sample's survey and support exports are files of a month, written again each night. In the night of 1 % they hold
+only the rows that are new or changed, since a month is 8 % of all answers.
 
 What a night costs whatever the number of rows (start-up, some 200 checks and models, Dagster's log) is what the same
 night costs in a small company; the shares are of what goes beyond.
@@ -11,7 +15,9 @@ night costs in a small company; the shares are of what goes beyond.
 
 from __future__ import annotations
 
+import csv
 import gzip
+import io
 import json
 import os
 import shutil
@@ -31,6 +37,9 @@ NEW_DAYS = 4
 RESTATED_SHARE = 0.01
 SMALL_EVENTS = 60_000
 EVERYTHING = "everything"
+EXPORTS = ("survey/relational_*.csv", "survey/transactional_*.csv", "survey/invitations_*.csv", "support/*.jsonl")
+"""Files of the sample that are written again while their month lasts."""
+HEADER_ROWS = {"relational": 3, "transactional": 3, "invitations": 1}
 
 
 @dataclass(frozen=True)
@@ -51,7 +60,7 @@ def main(home: Path, events: int = 5_000_000) -> None:
 
 
 def play(folder: Path, events: int) -> dict[str, Night]:
-    """Everything, nothing, four days with restated events, an erasure; each a night."""
+    """Everything, nothing, four days with restated events, exports once more, an erasure; each a night."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     environment = os.environ | {"EXPERIENCE_HOME": str(folder), "DAGSTER_HOME": str(ROOT), "PYTHONUTF8": "1"}
@@ -66,9 +75,16 @@ def play(folder: Path, events: int) -> dict[str, Night]:
     run([experience, "init"], environment)
     run([*sample, "--events", str(events), "--until", str(LAST_DAY - timedelta(days=NEW_DAYS))], environment)
     nights = {EVERYTHING: night(), "nothing new": night()}
+    before = exports(folder / "sample")
     run([*sample, "--nights", str(NEW_DAYS)], environment)
+    whole = exports(folder / "sample")
+    for path, text in whole.items():
+        path.write_bytes((new_rows(path, before[path], text) if path in before else text).encode())
     restate(folder / "sample" / "web", round(events * RESTATED_SHARE))
     nights["1 % new, 1 % changed"] = night()
+    for path, text in whole.items():
+        path.write_bytes(text.encode())
+    nights["exports once more"] = night()
     nights["one person erased"] = night("erase", *somebody(folder))
     return nights
 
@@ -100,8 +116,25 @@ def layers(folder: Path) -> dict[str, float]:
     return dict(summed.rows())
 
 
+def exports(folder: Path) -> dict[Path, str]:
+    """Content of the sample's monthly exports, by file."""
+    return {path: path.read_bytes().decode() for glob in EXPORTS for path in folder.glob(glob)}
+
+
+def new_rows(path: Path, before: str, now: str) -> str:
+    """An export with the rows that it did not have before, behind its header."""
+    if path.suffix == ".jsonl":
+        known = set(before.splitlines())
+        return "".join(f"{line}\n" for line in now.splitlines() if line not in known)
+    rows, known_rows = list(csv.reader(io.StringIO(now))), {tuple(row) for row in csv.reader(io.StringIO(before))}
+    header = HEADER_ROWS[path.stem.split("_")[0]]
+    text = io.StringIO()
+    csv.writer(text).writerows([*rows[:header], *(row for row in rows[header:] if tuple(row) not in known_rows)])
+    return text.getvalue()
+
+
 def restate(folder: Path, number: int) -> int:
-    """Deliver events of the newest days once more, each from another country than before."""
+    """Deliver events of the days before the new ones once more, each from another country than before."""
     with gzip.open(folder / "events_restated.jsonl.gz", "wt", encoding="utf-8") as file:
         count = 0
         for line in newest_lines(folder):
@@ -115,8 +148,8 @@ def restate(folder: Path, number: int) -> int:
 
 
 def newest_lines(folder: Path) -> Iterator[str]:
-    """Lines of the daily files, the newest file first."""
-    for path in sorted(folder.glob("events_2*.jsonl.gz"), reverse=True):
+    """Lines of the daily files before the new days, the newest file first."""
+    for path in sorted(folder.glob("events_2*.jsonl.gz"), reverse=True)[NEW_DAYS:]:
         with gzip.open(path, "rt", encoding="utf-8") as file:
             yield from file
 

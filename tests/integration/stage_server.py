@@ -143,10 +143,8 @@ def reader(current: Path) -> None:
             with duckdb.connect(str(release / "marts.duckdb"), read_only=True) as connection:
                 for table in manifest["tables"]:
                     name = table["name"]
-                    queries = (
-                        f'SELECT count(*) FROM "{name}"',
-                        f"SELECT count(*) FROM '{release}/parquet/{name}.parquet'",
-                    )
+                    files = [f"{release}/parquet/{file['path']}" for file in table["files"]]
+                    queries = (f'SELECT count(*) FROM "{name}"', f"SELECT count(*) FROM read_parquet({files})")
                     counts = [connection.execute(query).fetchone()[0] for query in queries]
                     if counts != [table["rows"]] * 2:
                         faults.append(f"{release.name}: {name} has {counts} rows, not {table['rows']}")

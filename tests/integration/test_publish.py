@@ -51,7 +51,7 @@ while checks == 0 or not stop.is_set():
         with duckdb.connect(str(link / "marts.duckdb"), read_only=True) as db:
             found = {g for t in tables for (g,) in db.execute(f"select distinct generation from {t}").fetchall()}
         release = link.resolve()
-        files = [str(release / "parquet" / f"{t}.parquet") for t in tables]
+        files = [str(release / "parquet" / t) + ("/*.parquet" if t.startswith("fct_") else ".parquet") for t in tables]
         with duckdb.connect() as db:
             sql = "select distinct generation from read_parquet(?)"
             found_files = {g for f in files for (g,) in db.execute(sql, [f]).fetchall()}
@@ -112,13 +112,17 @@ class Decided:
     reasons: tuple[str, ...] = ()
 
 
+MONTHS = ("2026-02", "2026-03", "undated")
+
+
 def write_marts(settings: Settings, generation: int, rows: int = 5000) -> None:
     settings.marts_path.parent.mkdir(parents=True, exist_ok=True)
     with duckdb.connect(str(settings.marts_path)) as db:
         for table in TABLES:
             db.execute(
                 f"CREATE OR REPLACE TABLE {table} AS SELECT {generation} AS generation, i::BIGINT AS id, "
-                f"'row ' || i AS label FROM range({rows}) AS r(i)"
+                "'row ' || i AS label, CASE WHEN i % 50 > 0 THEN TIMESTAMP '2026-01-31 12:00:00' + "
+                f"to_days((i % 50)::INTEGER) END AS ordered_at FROM range({rows}) AS r(i)"
             )
             db.execute(f"COMMENT ON TABLE {table} IS 'One row of {table}.'")
             db.execute(f"COMMENT ON COLUMN {table}.id IS 'Key of {table}.'")
@@ -201,7 +205,9 @@ def test_release_holds_database_parquet_manifest_and_extra_files(settings):
     manifest = json.loads((current / "release.json").read_text("utf-8"))
     assert manifest["action"] == "publish+warn" and manifest["reasons"] == ["2 warnings"]
     assert manifest["stale_sources"] == ["crm"] and manifest["published_at"] == "2026-05-01T02:10:00+00:00"
-    assert pl.read_parquet(current / "parquet" / "fct_order.parquet").height == 5000
+    assert pl.read_parquet(current / "parquet" / "dim_person.parquet").height == 5000
+    assert pl.read_parquet(current / "parquet" / "fct_order").height == 5000
+    assert sorted(file.stem for file in (current / "parquet" / "fct_order").iterdir()) == list(MONTHS)
     assert verify(release) == [] and leftovers(settings) == []
     assert not list(release.path.glob("*.wal")) and not list(release.path.glob("*.tmp"))
 
@@ -241,37 +247,96 @@ def test_bi_tools_read_through_sqlalchemy(settings):
 def test_published_files_cannot_be_written(settings):
     write_marts(settings, 1)
     release = run(settings, "run-1")
-    for file in (release.marts_path, release.path / "release.json", release.parquet_dir / "fct_order.parquet"):
+    for file in (
+        release.marts_path,
+        release.path / "release.json",
+        release.parquet_dir / "fct_order" / "2026-02.parquet",
+    ):
         assert file.stat().st_mode & 0o222 == 0
 
 
 def test_parquet_is_byte_identical_while_rows_do_not_change(settings):
     write_marts(settings, 1, rows=30_000)
-    first = {table.name: table.sha256 for table in run(settings, "run-1").tables}
+    first = hashes(run(settings, "run-1"))
     with duckdb.connect(str(settings.marts_path)) as db:
         db.execute("CREATE OR REPLACE TABLE fct_order AS FROM fct_order ORDER BY hash(id)")
         db.execute("UPDATE mart_nps SET label = 'changed' WHERE id = 7")
-    second = {table.name: table.sha256 for table in run(settings, "run-2").tables}
-    assert second["fct_order"] == first["fct_order"] and second["dim_person"] == first["dim_person"]
-    assert second["mart_nps"] != first["mart_nps"]
+        db.execute("UPDATE fct_order SET label = 'changed' WHERE id = 7")
+    # Written anew by another than the release before: nothing is taken from there.
+    for name in ("current", "releases"):
+        (settings.serving_dir / name).rename(settings.serving_dir / f"{name}-before")
+    second = hashes(run(settings, "run-2"))
+    assert {path for path in second if second[path] != first[path]} == {"fct_order/2026-02.parquet", "mart_nps.parquet"}
 
 
-def test_parquet_of_marts_that_did_not_change_is_the_same_file(settings):
+def hashes(release: Release) -> dict[str, str]:
+    return {file.path: file.sha256 for table in release.tables for file in table.files}
+
+
+@pytest.mark.parametrize(
+    ("change", "written"),
+    [
+        ("CREATE OR REPLACE TABLE fct_order AS FROM fct_order ORDER BY hash(id)", []),
+        ("UPDATE fct_order SET label = 'changed' WHERE id = 7", ["2026-02"]),
+        ("UPDATE fct_order SET label = NULL WHERE id = 40", ["2026-03"]),
+        ("UPDATE fct_order SET ordered_at = NULL WHERE id = 40", ["2026-03", "undated"]),
+        ("DELETE FROM fct_order WHERE id = 50", ["undated"]),
+        ("INSERT INTO fct_order SELECT * FROM fct_order WHERE id = 7", ["2026-02"]),
+        ("INSERT INTO fct_order SELECT 1, 9, 'x', '2026-04-30 23:59:59'", ["2026-04"]),
+        ("UPDATE fct_order SET ordered_at = NULL WHERE month(ordered_at) = 3", ["2026-03", "undated"]),
+        ("ALTER TABLE fct_order RENAME COLUMN label TO name", ["2026-02", "2026-03", "undated"]),
+        ("ALTER TABLE fct_order ALTER generation TYPE BIGINT", ["2026-02", "2026-03", "undated"]),
+        ("DELETE FROM fct_order", None),
+    ],
+)
+def test_only_months_of_facts_that_changed_are_written(settings, change, written):
     write_marts(settings, 1)
     first = run(settings, "run-1")
-    second = run(settings, "run-2")
-    for name in TABLES:
-        file = f"{name}.parquet"
-        assert (second.parquet_dir / file).samefile(first.parquet_dir / file)
-    assert not (second.parquet_dir / "load.parquet").samefile(first.parquet_dir / "load.parquet")
+    with duckdb.connect(str(settings.marts_path)) as db:
+        db.execute(change)
+    second = run(settings, "run-2", accept_drops=["fct_order"])
     assert not verify(second)
+    kept = {file.path for table in second.tables for file in table.files if file in find(first, table.name).files}
+    for path in kept:
+        assert (second.parquet_dir / path).samefile(first.parquet_dir / path)
+    assert {"dim_person.parquet", "mart_nps.parquet"} <= kept
+    held = {file.path for file in find(second, "fct_order").files}
+    if written is None:
+        assert held == {"fct_order/undated.parquet"}
+    else:
+        assert {file for file in held if file not in kept} == {f"fct_order/{month}.parquet" for month in written} & held
+    in_files = f"SELECT * FROM '{second.parquet_dir}/fct_order/*.parquet' ORDER BY ALL"
+    assert read(second.marts_path, in_files) == read(second.marts_path, "FROM fct_order ORDER BY ALL")
+
+
+def find(release: Release, name: str):
+    return next(table for table in release.tables if table.name == name)
+
+
+def test_release_of_the_format_before_can_be_followed_and_rolled_back_to(settings):
+    write_marts(settings, 1)
+    first = run(settings, "run-1")
+    manifest = first.path / "release.json"
+    content = json.loads(manifest.read_text("utf-8"))
+    for month in MONTHS[1:]:
+        (first.parquet_dir / "fct_order" / f"{month}.parquet").unlink()
+    (first.parquet_dir / "fct_order" / f"{MONTHS[0]}.parquet").rename(first.parquet_dir / "fct_order.parquet")
+    for table in content["tables"]:
+        file = table.pop("files")[0]
+        table |= {"bytes": file["bytes"], "sha256": file["sha256"]}
+    manifest.unlink()
+    manifest.write_text(json.dumps(content | {"format": 1, "marts_sha256": "x"}), "utf-8")
+    write_marts(settings, 2)
+    second = run(settings, "run-2")
+    assert not verify(second) and current_release(settings) == second
+    assert roll_back(settings, "run-1").row_counts == second.row_counts
 
 
 @pytest.mark.parametrize("damage", ["changed", "gone", "other marts"])
 def test_parquet_is_written_anew_where_the_release_before_cannot_be_trusted(settings, damage):
     write_marts(settings, 1)
     first = run(settings, "run-1")
-    file = first.parquet_dir / "fct_order.parquet"
+    file = first.parquet_dir / "fct_order" / "2026-02.parquet"
     if damage == "changed":
         file.chmod(0o644)
         file.write_bytes(b"x" * file.stat().st_size)
@@ -281,7 +346,7 @@ def test_parquet_is_written_anew_where_the_release_before_cannot_be_trusted(sett
         write_marts(settings, 2)
     second = run(settings, "run-2")
     assert not verify(second)
-    in_file = read(second.marts_path, f"SELECT DISTINCT generation FROM '{second.parquet_dir}/fct_order.parquet'")
+    in_file = read(second.marts_path, f"SELECT DISTINCT generation FROM '{second.parquet_dir}/fct_order/*.parquet'")
     assert in_file == read(second.marts_path, "SELECT DISTINCT generation FROM fct_order")
 
 
@@ -456,10 +521,10 @@ def test_roll_back_and_forward(settings):
 def test_roll_back_refuses_a_damaged_release(settings):
     publish_three(settings)
     parquet = releases(settings)[1].parquet_dir
-    (parquet / "fct_order.parquet").unlink()
-    (parquet / "fct_order.parquet").write_bytes(b"x")
+    (parquet / "fct_order" / "2026-02.parquet").unlink()
+    (parquet / "fct_order" / "2026-02.parquet").write_bytes(b"x")
     (parquet / "load.parquet").unlink()
-    with pytest.raises(PublishError, match=r"fct_order.parquet was changed.*load.parquet is missing"):
+    with pytest.raises(PublishError, match=r"fct_order/2026-02.parquet was changed.*load.parquet is missing"):
         roll_back(settings, "run-2")
     assert generation_of(settings) == 3
 
@@ -635,6 +700,6 @@ def test_everything_is_synced_before_the_swap(settings, monkeypatch):
     monkeypatch.setattr(publishing, "sync", lambda path: (events.append(Path(path).name), real(path)))
     run(settings, "run-1", after_step=events.append, extra_files={"report.html": b"x"})
     before_swap = events[: events.index("linked")]
-    expected = {"marts.duckdb", "release.json", "report.html", "parquet", "fct_order.parquet", "releases"}
+    expected = {"marts.duckdb", "release.json", "report.html", "parquet", "fct_order", "2026-02.parquet", "releases"}
     assert expected <= set(before_swap)
     assert "serving" in events[events.index("linked") : events.index("swapped")]

@@ -283,7 +283,8 @@ def checked(home):
 
 def released(home):
     manifest = json.loads((home / "serving" / "current" / "release.json").read_text(encoding="utf-8"))
-    return {"": manifest["run_id"]} | {table["name"]: (table["rows"], table["sha256"]) for table in manifest["tables"]}
+    files = {table["name"]: [(file["path"], file["sha256"]) for file in table["files"]] for table in manifest["tables"]}
+    return {"": manifest["run_id"]} | {table["name"]: (table["rows"], files[table["name"]]) for table in manifest["tables"]}
 
 
 def assert_same(found, expected, when):

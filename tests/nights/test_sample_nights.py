@@ -74,7 +74,8 @@ def published_rows(release):
         found = {}
         for table in release.tables:
             if table.name not in PUBLISHED_CONTROL:
-                relation = connection.sql(f"FROM '{release.parquet_dir / table.name}.parquet'")
+                files = [str(release.parquet_dir / file.path) for file in table.files]
+                relation = connection.sql(f"FROM read_parquet({files})")
                 kept = [f'"{name}"' for name in relation.columns if name != "run_id"]
                 found[table.name] = connection.sql(f"SELECT {', '.join(kept)} FROM relation ORDER BY ALL").fetchall()
         return found

@@ -117,7 +117,7 @@ class Player:
         found = self.bench.clean_files()
         if self.until == "published":
             tables = current_release(self.bench.settings).tables
-            found |= {table.name: table.sha256 for table in tables if table.name not in PUBLISHED_CONTROL}
+            found |= {table.name: table.files for table in tables if table.name not in PUBLISHED_CONTROL}
         return found
 
     def expect_published(self, night, expected):
