@@ -7,6 +7,10 @@ a text is found, and looks again; ``compact`` writes the whole file anew, where 
 A block that was written since holds rows of today and nothing else: DuckDB fills what is left of it with zeros. What is
 found there belongs to a row that is still shown, such as a longer id that begins like the one looked for.
 
+What DuckDB itself writes down (which block holds what, the first eight bytes of the least and the greatest value of a
+segment) lies in blocks of 64 parts, each used or not. Parts that nothing uses are overwritten where a text is found in
+their block; what is found there all the same goes with the copy.
+
 Bytes show a text only where its column is not packed by letters (FSST, ZSTD): dbt's files and their copies do without
 (``WITHOUT_PACKING``).
 
@@ -16,6 +20,7 @@ Does not belong here: when that is due (``privacy.erase``), which texts are look
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import groupby
@@ -23,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 
 from orchestration.lineage.sql import quote
 from orchestration.settings import Settings
@@ -49,6 +55,10 @@ _SHOWING = frozenset(
 HEADER = 3 * 4096
 """Bytes in front of the first block."""
 _OLD = "before_compaction"
+_CHECKSUM = 8
+"""Bytes in front of a block's content that hold its checksum."""
+_PARTS = 64
+"""Parts of a block that describes others; each has as many bytes, a multiple of eight."""
 
 
 @dataclass(frozen=True, order=True)
@@ -78,7 +88,7 @@ class Layout:
         blocks: Number of blocks.
         free: Blocks that nothing uses; None where they are not as many as DuckDB counts.
         columns: Columns of row groups that have bytes in a block.
-        described: Blocks that hold what DuckDB itself writes down.
+        described: Blocks that hold what DuckDB itself writes down, with the numbers of their parts that nothing uses.
         hiding: Tables, as SQL names them, of which some text cannot be found by its bytes.
     """
 
@@ -86,7 +96,7 @@ class Layout:
     blocks: int
     free: list[int] | None
     columns: Mapping[int, frozenset[_Column]]
-    described: frozenset[int]
+    described: Mapping[int, Collection[int]]
     hiding: frozenset[str]
 
     def block_of(self, place: int) -> int:
@@ -125,18 +135,20 @@ def clear(
     """
     if not path.exists():
         return
+    _fresh(path)
     _checkpoint(path)
     if _overwrite_free(path, settings):
         places = found(path)
         if not places:
             return
         before = _write_anew(path, settings, places)
-        if (
-            before
-            and _overwrite_free(path, settings)
-            and not any(before.is_in_use(before.block_of(place)) for place in found(path))
-        ):
-            return
+        if before and (now := _overwrite_free(path, settings)):
+            blocks = {now.block_of(place) for place in found(path)}
+            if described := blocks & now.described.keys():
+                _overwrite_parts(path, now, described)
+                blocks = {now.block_of(place) for place in found(path)}
+            if not any(before.is_in_use(block) or block in now.described for block in blocks):
+                return
     compact(path, settings, beside)
 
 
@@ -153,9 +165,7 @@ def compact(path: Path, settings: Settings, beside: Mapping[str, Path] | None = 
     """
     if not path.exists():
         return
-    fresh = path.with_name(path.name + TEMPORARY_SUFFIX)
-    for leftover in (fresh, path.with_name(fresh.name + ".wal")):
-        leftover.unlink(missing_ok=True)
+    fresh = _fresh(path)
     _checkpoint(path)
     with duckdb.connect(config=_config(settings)) as connection:
         connection.execute(WITHOUT_PACKING)
@@ -167,6 +177,18 @@ def compact(path: Path, settings: Settings, beside: Mapping[str, Path] | None = 
         connection.execute(f'ATTACH {quoted(fresh)} AS "{path.stem}"')
         connection.execute(f'COPY FROM DATABASE {_OLD} TO "{path.stem}"')
         connection.execute(f'CHECKPOINT "{path.stem}"')
+    _replace(path, fresh)
+
+
+def _fresh(path: Path) -> Path:
+    """Where a file is written that takes the place of another; what a killed run left there goes."""
+    fresh = path.with_name(path.name + TEMPORARY_SUFFIX)
+    for leftover in (fresh, path.with_name(fresh.name + ".wal")):
+        leftover.unlink(missing_ok=True)
+    return fresh
+
+
+def _replace(path: Path, fresh: Path) -> None:
     sync(fresh)
     fresh.chmod(path.stat().st_mode & 0o777)
     fresh.replace(path)
@@ -218,9 +240,7 @@ def layout_of(connection: duckdb.DuckDBPyConnection) -> Layout:
             for used in (block, *(more or ())):
                 if used is not None and used >= 0:
                     columns.setdefault(used, set()).add((ranges[number], column))
-    described = frozenset(
-        row[0] for row in connection.execute("SELECT block_id FROM pragma_metadata_info()").fetchall()
-    )
+    described = dict(connection.execute("SELECT block_id, free_list FROM pragma_metadata_info()").fetchall())
     unused = [block for block in range(blocks) if block not in columns and block not in described]
     return Layout(
         size,
@@ -247,18 +267,51 @@ def sql_name(names: Iterable[str]) -> str:
     return ".".join(map(quote, names))
 
 
-def _overwrite_free(path: Path, settings: Settings) -> bool:
-    """Overwrite blocks that nothing uses; False where bytes cannot say what the file holds."""
+def _overwrite_free(path: Path, settings: Settings) -> Layout | None:
+    """Overwrite blocks that nothing uses; None where bytes cannot say what the file holds."""
     with duckdb.connect(str(path), read_only=True, config=_config(settings)) as connection:
         layout = layout_of(connection)
-    if layout.hiding or layout.free is None or path.stat().st_size < HEADER + layout.blocks * layout.block_size:
-        return False
+    size = path.stat().st_size
+    places = {block: HEADER + block * layout.block_size for block in range(layout.blocks)}
+    there = {block for block, place in places.items() if place + layout.block_size <= size}
+    # A free block at the end was counted and never written.
+    if layout.hiding or layout.free is None or any(block not in there for block in places.keys() - set(layout.free)):
+        return None
     nothing = bytes(layout.block_size)
     with path.open("r+b", buffering=0) as file:
-        for block in layout.free:
-            os.pwrite(file.fileno(), nothing, HEADER + block * layout.block_size)
+        for block in there.intersection(layout.free):
+            os.pwrite(file.fileno(), nothing, places[block])
         os.fsync(file.fileno())
-    return True
+    return layout
+
+
+def _overwrite_parts(path: Path, layout: Layout, blocks: Iterable[int]) -> None:
+    """Overwrite the parts that nothing uses of blocks that describe others.
+
+    A block with parts in use must never be half written, so that a copy takes the file's place. A block whose checksum
+    is not the one expected is left as it is.
+    """
+    fresh = _fresh(path)
+    shutil.copyfile(path, fresh)
+    length = (layout.block_size - _CHECKSUM) // _PARTS // 8 * 8
+    with fresh.open("r+b", buffering=0) as file:
+        for number in blocks:
+            place = HEADER + number * layout.block_size
+            block = bytearray(os.pread(file.fileno(), layout.block_size, place))
+            if block[:_CHECKSUM] != _checksum(block[_CHECKSUM:]):
+                continue
+            for part in layout.described[number]:
+                first = _CHECKSUM + part * length
+                block[first : first + length] = bytes(length)
+            block[:_CHECKSUM] = _checksum(block[_CHECKSUM:])
+            os.pwrite(file.fileno(), block, place)
+    _replace(path, fresh)
+
+
+def _checksum(content: bytes | bytearray) -> bytes:
+    """Checksum of a block's content, whose length is a multiple of eight (DuckDB, ``src/common/checksum.cpp``)."""
+    words = np.frombuffer(content, dtype="<u8") * np.uint64(0xBF58476D1CE4E5B9)
+    return (np.uint64(5381) ^ np.bitwise_xor.reduce(words)).astype("<u8").tobytes()
 
 
 def _write_anew(path: Path, settings: Settings, places: Collection[int]) -> Layout | None:
@@ -270,7 +323,7 @@ def _write_anew(path: Path, settings: Settings, places: Collection[int]) -> Layo
     with duckdb.connect(str(path), config=_config(settings)) as connection:
         connection.execute(WITHOUT_PACKING)
         layout = layout_of(connection)
-        if any(layout.block_of(place) not in layout.columns for place in places):
+        if not all(layout.is_in_use(layout.block_of(place)) and place >= HEADER for place in places):
             return None
         groups = layout.stored_at(places).keys()
         if _indexed(connection) & {group.table for group in groups}:

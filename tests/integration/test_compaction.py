@@ -1,5 +1,7 @@
 """What was deleted from a DuckDB file is in none of its bytes afterwards, and everything else is as it was."""
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -171,3 +173,87 @@ def test_a_text_in_a_block_that_was_not_written_since_is_left_to_the_copy(tmp_pa
 def test_a_file_that_is_not_there_is_nothing_to_clear(tmp_path, settings):
     clear(tmp_path / "none.duckdb", settings, places)
     assert list(tmp_path.iterdir()) == []
+
+
+SHORT = b"aaaa-%03d"
+"""As many characters as DuckDB keeps of the least value of a segment."""
+
+
+def short_places(path):
+    content = path.read_bytes()
+    return [match.start() for match in re.finditer(re.escape(SHORT % 7), content)]
+
+
+def make_with_least(path, *, of_table):
+    """A table of several segments; the short text is the least of one of them, or of all."""
+    least = "" if of_table else f"WHEN range = 5 THEN '{(SHORT % 1).decode()}' "
+    make(
+        path,
+        f"CREATE TABLE big AS SELECT range AS id, CASE {least}WHEN range = 200000 THEN '{(SHORT % 7).decode()}' "
+        f"ELSE 'b' || md5(range::VARCHAR)[:7] END AS text FROM range({ROWS})",
+    )
+    make(path, f"DELETE FROM big WHERE text = '{(SHORT % 7).decode()}'", "CREATE TABLE next AS SELECT 'row' AS text")
+
+
+@pytest.mark.parametrize("of_table", [False, True])
+def test_the_least_value_that_was_deleted_leaves_what_the_file_says_of_its_values(tmp_path, settings, copies, of_table):
+    path = tmp_path / "a.duckdb"
+    make_with_least(path, of_table=of_table)
+    with duckdb.connect(str(path), read_only=True) as connection:
+        layout = layout_of(connection)
+    assert any(layout.block_of(place) in layout.described for place in short_places(path))
+    before, mode = content(path), path.stat().st_mode
+    clear(path, settings, short_places)
+    assert short_places(path) == []
+    assert content(path) == before and path.stat().st_mode == mode
+    assert copies == []
+    make(path, "CREATE TABLE more AS SELECT * FROM big", "INSERT INTO big SELECT * FROM more")
+    assert len(content(path)["big"]) == 2 * len(before["big"])
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_checksum_that_is_not_known_leaves_the_file_to_the_copy(tmp_path, settings, copies, monkeypatch):
+    path = tmp_path / "a.duckdb"
+    make_with_least(path, of_table=False)
+    before = content(path)
+    monkeypatch.setattr(compaction, "_checksum", lambda _: bytes(8))
+    clear(path, settings, short_places)
+    assert short_places(path) == [] and content(path) == before
+    assert copies == [path]
+
+
+def test_every_checksum_is_the_one_that_duckdb_wrote(tmp_path):
+    path = tmp_path / "a.duckdb"
+    make(path, BIG, SMALL)
+    with duckdb.connect(str(path), read_only=True) as connection:
+        layout = layout_of(connection)
+    with path.open("rb") as file:
+        for number in (*layout.columns, *layout.described):
+            file.seek(compaction.HEADER + number * layout.block_size)
+            block = file.read(layout.block_size)
+            assert block[:8] == compaction._checksum(block[8:]), number
+
+
+def test_a_free_block_behind_the_end_of_the_file_is_no_reason_to_copy(tmp_path, settings, copies, monkeypatch):
+    path = tmp_path / "a.duckdb"
+    make(path, BIG, SMALL)
+    make(path, *STALE, "DROP TABLE small")
+    counted = compaction.layout_of
+
+    def one_more(connection):
+        layout = counted(connection)
+        return replace(layout, blocks=layout.blocks + 1, free=[*layout.free, layout.blocks])
+
+    monkeypatch.setattr(compaction, "layout_of", one_more)
+    size = path.stat().st_size
+    clear(path, settings, lambda _: [])
+    assert copies == [] and path.stat().st_size == size
+
+
+def test_what_a_killed_run_left_beside_the_file_goes(tmp_path, settings):
+    path = tmp_path / "a.duckdb"
+    make(path, BIG)
+    left = compaction._fresh(path)
+    left.write_bytes(SECRET)
+    clear(path, settings, lambda _: [])
+    assert list(tmp_path.iterdir()) == [path]
