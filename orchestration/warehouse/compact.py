@@ -181,8 +181,13 @@ def compact(path: Path, settings: Settings, beside: Mapping[str, Path] | None = 
 
 
 def _fresh(path: Path) -> Path:
-    """Where a file is written that takes the place of another; what a killed run left there goes."""
+    """Where a file is written that takes the place of another; what a killed run left there goes.
+
+    DuckDB spills into a folder of the same name, which stays behind where its process was killed.
+    """
     fresh = path.with_name(path.name + TEMPORARY_SUFFIX)
+    if fresh.is_dir():
+        shutil.rmtree(fresh)
     for leftover in (fresh, path.with_name(fresh.name + ".wal")):
         leftover.unlink(missing_ok=True)
     return fresh

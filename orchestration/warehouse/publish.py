@@ -37,6 +37,7 @@ import duckdb
 import polars as pl
 
 from orchestration.contracts import CONTROL, Contract
+from orchestration.lineage.sql import quote
 from orchestration.settings import Settings
 from orchestration.warehouse.files import quoted, sync
 
@@ -51,9 +52,9 @@ MAXIMUM_DROP_SHARE = 0.5
 """Share of its rows that a guarded table may lose from one release to the next."""
 GUARDED_PREFIXES = ("fct_", "dim_")
 MONTHLY_PREFIX = "fct_"
-"""Tables whose Parquet is cut by the month of their first time, so that a night writes the months that changed."""
+"""Tables whose Parquet is cut by the month of their first time that is known, so that a night writes what changed."""
 UNDATED = "undated"
-"""Name of the file of a fact's rows without that time."""
+"""Name of the file of a fact's rows without any time."""
 SCALAR_TYPES = frozenset(
     {
         "BOOLEAN",
@@ -542,17 +543,11 @@ def _export(
             ).fetchall()
         ]
         for name in names:
-            rows = _Rows.of(connection, name)
-            files, changed = {}, []
-            for part in rows.parts:
-                same = known.get(part.path)
-                if before is not None and same is not None and _taken(before, same, part, work / PARQUET / part.path):
-                    files[part.path] = same
-                else:
-                    changed.append(part)
-            files |= {file.path: file for file in _write(connection, rows, changed, work / PARQUET)}
-            listed = tuple(files[part.path] for part in rows.parts)
-            tables.append(PublishedTable(name, sum(file.rows for file in listed), listed))
+            files = tuple(
+                _taken(before, known.get(part.path), part, work / PARQUET) or _write(connection, part, work / PARQUET)
+                for part in _parts(connection, name)
+            )
+            tables.append(PublishedTable(name, sum(file.rows for file in files), files))
             step(f"exported {name}")
     return tuple(tables)
 
@@ -563,110 +558,92 @@ class _Part:
 
     Attributes:
         path: The file, below the folder of the Parquet files.
-        month: Beginning of the month of the rows' first time as text; None where they have none.
+        query: SQL of the rows, in the order in which they are written.
         rows: Number of rows.
         digest: Of the rows and their columns.
     """
 
     path: str
-    month: str | None
+    query: str
     rows: int
     digest: str
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """A table as it becomes files.
-
-    Attributes:
-        table: Name.
-        order: Every column, as SQL.
-        month: The month that cuts it, as SQL; '' where it is one file.
-        parts: Its files, their rows one behind the other in ``order``.
-    """
-
-    table: str
-    order: str
-    month: str
-    parts: list[_Part]
-
-    @classmethod
-    def of(cls, connection: duckdb.DuckDBPyConnection, table: str) -> _Rows:
-        """The files of a table, an empty one where it has no rows."""
-        columns: dict[str, str] = dict(
-            connection.execute(
-                "SELECT column_name, data_type FROM duckdb_columns() "
-                "WHERE database_name = current_database() AND table_name = ? ORDER BY column_index",
-                [table],
-            ).fetchall()
-        )
-        listed = [f'"{column}"' for column in columns]
-        # Times in front: rows of one time are alike, so that files are small.
-        times = [f'"{column}"' for column, kind in columns.items() if kind in ("TIMESTAMP", "DATE")]
-        order = ", ".join([*times, *(column for column in listed if column not in times)])
-        month = f"date_trunc('month', {times[0]})" if table.startswith(MONTHLY_PREFIX) and times else ""
-        # DuckDB's hash may change with its version, and so may the files that it writes.
-        layout = f"{duckdb.__version__} {_COPY_OPTIONS} {order} {columns}"
-        found = connection.execute(
-            "SELECT strftime(month, '%Y-%m'), month::VARCHAR, n, hashes FROM ("
-            f"SELECT {month or 'NULL::DATE'} AS month, count(*) AS n, sum(hash({', '.join(listed)})) AS hashes "
-            f'FROM "{table}" GROUP BY 1) ORDER BY month'
+def _parts(connection: duckdb.DuckDBPyConnection, table: str) -> list[_Part]:
+    """The files of a table, an empty one where it has no rows."""
+    columns: dict[str, str] = dict(
+        connection.execute(
+            "SELECT column_name, data_type FROM duckdb_columns() "
+            "WHERE database_name = current_database() AND table_name = ? ORDER BY column_index",
+            [table],
         ).fetchall()
-        parts = [
+    )
+    times = [quote(column) for column, kind in columns.items() if kind in ("TIMESTAMP", "DATE")]
+    # Times in front: rows of one time are alike, so that files are small.
+    order = ", ".join([*times, *(quote(column) for column in columns if quote(column) not in times)])
+    is_cut = table.startswith(MONTHLY_PREFIX) and bool(times)
+    known = ", ".join(f"TRY_CAST({time} AS TIMESTAMP)" for time in times)
+    month = f"date_trunc('month', coalesce({known}))" if is_cut else "CAST(NULL AS TIMESTAMP)"
+    # DuckDB's hash may change with its version, and so may the files that it writes. It mixes the last column in with
+    # little effect on the other bits, so that it is hashed once more before it is summed up.
+    layout = f"{duckdb.__version__} {_COPY_OPTIONS} {order} {columns}"
+    found = connection.execute(
+        "SELECT strftime(month, '%Y-%m'), month::VARCHAR, n, hashes FROM ("
+        f"SELECT {month} AS month, count(*) AS n, sum(hash(hash({', '.join(map(quote, columns))}))) AS hashes "
+        f"FROM {quote(table)} GROUP BY 1) ORDER BY month"
+    ).fetchall()
+    parts = []
+    for name, beginning, rows, hashes in found or [(None, None, 0, None)]:
+        of_month = (
+            f" WHERE {month} IS NOT DISTINCT FROM CAST({quoted(beginning) if beginning else 'NULL'} AS TIMESTAMP)"
+        )
+        parts.append(
             _Part(
-                path=f"{table}/{name or UNDATED}.parquet" if month else f"{table}.parquet",
-                month=beginning,
+                path=f"{table}/{name or UNDATED}.parquet" if is_cut else f"{table}.parquet",
+                query=f"FROM {quote(table)}{of_month if is_cut else ''} ORDER BY {order}",
                 rows=rows,
                 digest=hashlib.sha256(f"{layout} {rows} {hashes}".encode()).hexdigest(),
             )
-            for name, beginning, rows, hashes in found or [(None, None, 0, None)]
-        ]
-        return cls(table, order, month, parts)
-
-
-def _taken(before: Release, file: PublishedFile, part: _Part, target: Path) -> bool:
-    """Take a file from the release before; False where its rows are others, or it is not as it was published."""
-    origin = before.parquet_dir / file.path
-    if file.digest != part.digest or not origin.is_file() or _sha256(origin) != file.sha256:
-        return False
-    target.parent.mkdir(exist_ok=True)
-    os.link(origin, target)
-    return True
-
-
-def _write(
-    connection: duckdb.DuckDBPyConnection, rows: _Rows, parts: Sequence[_Part], folder: Path
-) -> list[PublishedFile]:
-    """Write parts of a table, which are sorted together and then cut."""
-    if not parts:
-        return []
-    condition = ""
-    if rows.month:
-        months = ", ".join(f"CAST({quoted(part.month)} AS TIMESTAMP)" for part in parts if part.month is not None)
-        known = f"{rows.month} IN ({months})" if months else "false"
-        undated = f" OR {rows.month} IS NULL" if any(part.month is None for part in parts) else ""
-        condition = f" WHERE {known}{undated}"
-    connection.execute(
-        f'CREATE OR REPLACE TEMP TABLE sorted_rows AS FROM "{rows.table}"{condition} ORDER BY {rows.order}'
-    )
-    files, first = [], 0
-    for part in parts:
-        path = folder / part.path
-        path.parent.mkdir(exist_ok=True)
-        connection.execute(
-            f"COPY (FROM sorted_rows WHERE rowid >= {first} AND rowid < {first + part.rows}) "
-            f"TO {quoted(str(path))} ({_COPY_OPTIONS})"
         )
-        first += part.rows
-        files.append(PublishedFile(part.path, part.rows, path.stat().st_size, _sha256(path), part.digest))
-    connection.execute("DROP TABLE sorted_rows")
-    return files
+    return parts
+
+
+def _taken(before: Release | None, file: PublishedFile | None, part: _Part, folder: Path) -> PublishedFile | None:
+    """A file of the release before; None where its rows are others, it is not as it was published, or has no links."""
+    if before is None or file is None or file.digest != part.digest:
+        return None
+    origin, target = before.parquet_dir / file.path, folder / file.path
+    if not origin.is_file() or _sha256(origin) != file.sha256:
+        return None
+    target.parent.mkdir(exist_ok=True)
+    try:
+        os.link(origin, target)
+    except OSError:
+        return None
+    return file
+
+
+def _write(connection: duckdb.DuckDBPyConnection, part: _Part, folder: Path) -> PublishedFile:
+    """Write rows to their file.
+
+    Raises:
+        PublishError: not as many were written as there are.
+    """
+    path = folder / part.path
+    path.parent.mkdir(exist_ok=True)
+    row = connection.execute(f"COPY ({part.query}) TO {quoted(str(path))} ({_COPY_OPTIONS})").fetchone()
+    if row is None or row[0] != part.rows:
+        raise PublishError(f"{path} got {row and row[0]} rows and not {part.rows}; publish again")
+    return PublishedFile(part.path, part.rows, path.stat().st_size, _sha256(path), part.digest)
 
 
 def _same_again(before: Release, release: Release) -> Release:
     """A run that publishes twice: fine when nothing changed, since a release never changes."""
-    marts = [[table for table in one.tables if table.name not in PUBLISHED_CONTROL] for one in (before, release)]
-    if marts[0] == marts[1]:
+    held = [
+        {file.path: file.sha256 for table in one.tables if table.name not in PUBLISHED_CONTROL for file in table.files}
+        for one in (before, release)
+    ]
+    if held[0] == held[1]:
         return before
     raise PublishError(
         f"release {release.run_id!r} is already published with other data, and a release never changes; "
@@ -707,7 +684,7 @@ def _read_release(path: Path) -> Release:
 
 def _of_first_format(content: dict[str, Any]) -> dict[str, Any]:
     """A manifest of a release whose tables were one file each, as it would be written now."""
-    del content["marts_sha256"]
+    content.pop("marts_sha256", None)
     tables = [
         {
             "name": table["name"],

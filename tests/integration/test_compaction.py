@@ -250,10 +250,15 @@ def test_a_free_block_behind_the_end_of_the_file_is_no_reason_to_copy(tmp_path, 
     assert copies == [] and path.stat().st_size == size
 
 
-def test_what_a_killed_run_left_beside_the_file_goes(tmp_path, settings):
+@pytest.mark.parametrize("spilled", [False, True])
+def test_what_a_killed_run_left_beside_the_file_goes(tmp_path, settings, spilled):
     path = tmp_path / "a.duckdb"
     make(path, BIG)
     left = compaction._fresh(path)
+    if spilled:
+        # DuckDB's own folder for what did not fit in memory.
+        left.mkdir()
+        left /= "duckdb_temp_storage_DEFAULT-0.tmp"
     left.write_bytes(SECRET)
     clear(path, settings, lambda _: [])
     assert list(tmp_path.iterdir()) == [path]
