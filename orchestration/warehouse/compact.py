@@ -32,7 +32,7 @@ import numpy as np
 
 from orchestration.lineage.sql import quote
 from orchestration.settings import Settings
-from orchestration.warehouse.files import TEMPORARY_SUFFIX, quoted, sync
+from orchestration.warehouse.files import quoted, sync, temporary_path
 
 WITHOUT_PACKING = "SET disabled_compression_methods = 'fsst,zstd,dict_fsst'"
 """Texts lie in blocks as they are: once each in a segment's dictionary, or one after another."""
@@ -137,12 +137,11 @@ def clear(
         return
     _fresh(path)
     _checkpoint(path)
-    if _overwrite_free(path, settings):
+    if before := _overwrite_free(path, settings):
         places = found(path)
         if not places:
             return
-        before = _write_anew(path, settings, places)
-        if before and (now := _overwrite_free(path, settings)):
+        if _write_anew(path, settings, before, places) and (now := _overwrite_free(path, settings)):
             blocks = {now.block_of(place) for place in found(path)}
             if described := blocks & now.described.keys():
                 _overwrite_parts(path, now, described)
@@ -185,7 +184,7 @@ def _fresh(path: Path) -> Path:
 
     DuckDB spills into a folder of the same name, which stays behind where its process was killed.
     """
-    fresh = path.with_name(path.name + TEMPORARY_SUFFIX)
+    fresh = temporary_path(path)
     if fresh.is_dir():
         shutil.rmtree(fresh)
     for leftover in (fresh, path.with_name(fresh.name + ".wal")):
@@ -277,15 +276,14 @@ def _overwrite_free(path: Path, settings: Settings) -> Layout | None:
     with duckdb.connect(str(path), read_only=True, config=_config(settings)) as connection:
         layout = layout_of(connection)
     size = path.stat().st_size
-    places = {block: HEADER + block * layout.block_size for block in range(layout.blocks)}
-    there = {block for block, place in places.items() if place + layout.block_size <= size}
+    there = set(range((size - HEADER) // layout.block_size))
     # A free block at the end was counted and never written.
-    if layout.hiding or layout.free is None or any(block not in there for block in places.keys() - set(layout.free)):
+    if layout.hiding or layout.free is None or set(range(layout.blocks)) - set(layout.free) - there:
         return None
     nothing = bytes(layout.block_size)
     with path.open("r+b", buffering=0) as file:
         for block in there.intersection(layout.free):
-            os.pwrite(file.fileno(), nothing, places[block])
+            os.pwrite(file.fileno(), nothing, HEADER + block * layout.block_size)
         os.fsync(file.fileno())
     return layout
 
@@ -319,20 +317,15 @@ def _checksum(content: bytes | bytearray) -> bytes:
     return (np.uint64(5381) ^ np.bitwise_xor.reduce(words)).astype("<u8").tobytes()
 
 
-def _write_anew(path: Path, settings: Settings, places: Collection[int]) -> Layout | None:
-    """Write the row groups at some places of a file anew, behind the others.
-
-    Returns:
-        How the file was laid out before, none of whose blocks was written since; None where that cannot be done.
-    """
+def _write_anew(path: Path, settings: Settings, layout: Layout, places: Collection[int]) -> bool:
+    """Write the row groups at some places of a file anew, behind the others; False where that cannot be done."""
+    if not all(layout.is_in_use(layout.block_of(place)) and place >= HEADER for place in places):
+        return False
+    groups = layout.stored_at(places).keys()
     with duckdb.connect(str(path), config=_config(settings)) as connection:
         connection.execute(WITHOUT_PACKING)
-        layout = layout_of(connection)
-        if not all(layout.is_in_use(layout.block_of(place)) and place >= HEADER for place in places):
-            return None
-        groups = layout.stored_at(places).keys()
         if _indexed(connection) & {group.table for group in groups}:
-            return None
+            return False
         for table, some in groupby(sorted(groups), key=lambda group: group.table):
             rows = " OR ".join(group.condition for group in some)
             try:
@@ -344,6 +337,6 @@ def _write_anew(path: Path, settings: Settings, places: Collection[int]) -> Layo
                 connection.execute("COMMIT")
             except duckdb.Error:
                 # Closing the connection takes back what was not committed.
-                return None
+                return False
         connection.execute("CHECKPOINT")
-    return layout
+    return True

@@ -594,13 +594,11 @@ def _parts(connection: duckdb.DuckDBPyConnection, table: str) -> list[_Part]:
     ).fetchall()
     parts = []
     for name, beginning, rows, hashes in found or [(None, None, 0, None)]:
-        of_month = (
-            f" WHERE {month} IS NOT DISTINCT FROM CAST({quoted(beginning) if beginning else 'NULL'} AS TIMESTAMP)"
-        )
+        of_month = f"{month} IS NOT DISTINCT FROM CAST({quoted(beginning) if beginning else 'NULL'} AS TIMESTAMP)"
         parts.append(
             _Part(
                 path=f"{table}/{name or UNDATED}.parquet" if is_cut else f"{table}.parquet",
-                query=f"FROM {quote(table)}{of_month if is_cut else ''} ORDER BY {order}",
+                query=f"FROM {quote(table)} WHERE {of_month} ORDER BY {order}",
                 rows=rows,
                 digest=hashlib.sha256(f"{layout} {rows} {hashes}".encode()).hexdigest(),
             )

@@ -163,9 +163,7 @@ def test_a_text_in_a_block_that_was_not_written_since_is_left_to_the_copy(tmp_pa
     path = tmp_path / "a.duckdb"
     make(path, BIG, SMALL)
     make(path, *STALE)
-    with duckdb.connect(str(path), read_only=True) as connection:
-        layout = layout_of(connection)
-    monkeypatch.setattr(compaction, "_write_anew", lambda *_: layout)
+    monkeypatch.setattr(compaction, "_write_anew", lambda *_: True)
     clear(path, settings, places)
     assert copies == [path]
 

@@ -283,9 +283,9 @@ def checked(home):
 
 def released(home):
     manifest = json.loads((home / "serving" / "current" / "release.json").read_text(encoding="utf-8"))
-    files = {table["name"]: [(file["path"], file["sha256"]) for file in table["files"]] for table in manifest["tables"]}
     return {"": manifest["run_id"]} | {
-        table["name"]: (table["rows"], files[table["name"]]) for table in manifest["tables"]
+        table["name"]: (table["rows"], [(file["path"], file["sha256"]) for file in table["files"]])
+        for table in manifest["tables"]
     }
 
 
