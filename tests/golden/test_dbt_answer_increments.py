@@ -12,7 +12,7 @@ from tests.golden.increments import Area, Nights
 ANSWER = CONTRACTS["answer"]
 ANSWERS = Area(
     contract=ANSWER,
-    models=("+int_answer_built", "+int_nps_vote_latest"),
+    models=("+int_answer_built",),
     scope="int_answer_scope",
     touched="int_response_touched",
     built="int_answer_built",
@@ -20,6 +20,7 @@ ANSWERS = Area(
         "warehouse.intermediate.int_answer_scored",
         "warehouse.intermediate.int_nps_vote_latest",
         "marts.main.fct_answer",
+        "marts.main.fct_response",
     ),
 )
 NOON = datetime(2026, 5, 1, 4)
@@ -40,7 +41,7 @@ def answer(response, question, value, **values):
 def respond(nights, *numbers, **values):
     """Responses ``r<number>`` as they are now, of persons ``p<number>``."""
     rows = [
-        {"source": "w", "source_id": f"r{number}", "survey_id": "v", "answered_at": NOON, **values}
+        {"source": "w", "source_id": f"r{number}", "load_row": number, "survey_id": "v", "answered_at": NOON, **values}
         for number in numbers
     ]
     nights.warehouse.write("response", rows)
@@ -122,6 +123,32 @@ def test_what_an_answer_takes_from_its_response_touches_it(nights, change):
                 "response_quality", [{"source": "w", "source_id": "r1", "is_bot": True, "is_kept": False}]
             )
     assert nights.build() == ("touched", 3 if change == "other segment" else 1)
+    assert nights.tables() == nights.at_once()
+
+
+def test_a_response_whose_language_alone_changed_is_published_so(nights):
+    respond(nights, 0, 1, 2, language="fr")
+    assert nights.build() == ("touched", 3)
+    assert nights.tables() == nights.at_once()
+
+
+def test_a_vote_that_counts_again_comes_back(nights):
+    """Of two votes of a day the later counts; where it went, or is somebody else's now, the one before does."""
+    belong(nights, r0="p0", r1="p0", r2="p2")
+    assert nights.build() == ("touched", 1)
+    assert nights.tables() == nights.at_once()
+    gone = nights.merge({**answer("r1", "ltr", None), "is_deleted": True})
+    assert gone.deleted == 1
+    assert nights.build() == ("touched", 1)
+    assert nights.warehouse.row("SELECT count(*) AS n FROM warehouse.intermediate.int_nps_vote_latest")["n"] == 2
+    assert nights.tables() == nights.at_once()
+
+
+def test_votes_of_a_build_that_failed_behind_them_are_made_anew(nights):
+    belong(nights, r0="p0", r1="p7", r2="p2")
+    nights.warehouse.build("--resource-type", "model", "seed", "--select", "+int_nps_vote_latest")
+    respond(nights, 0, 1, 2)
+    assert nights.build() == ("touched", 1)
     assert nights.tables() == nights.at_once()
 
 

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 MODELS = ROOT / "dbt_project" / "models"
 DOCS = {path.relative_to(ROOT).as_posix(): path.read_text() for path in (ROOT / "docs").rglob("*.md")}
 DOCS["README.md"] = (ROOT / "README.md").read_text()
-KEY_TESTS = {"unique", "unique_key", "same_count"}
+KEY_TESTS = {"unique", "unique_key", "unique_of_touched", "same_count"}
 WITHOUT_KEY = {
     "int_as_of": "it has one row",
     "int_web_event_filtered": "rows of stg_web_event, whose key is tested at the clean gate and in staging",
@@ -26,7 +26,7 @@ WITHOUT_KEY = {
     "int_answer_scope": "it has one row",
     "int_response_fingerprinted": "rows of int_response_qualified",
     "int_web_event_touched": "rows of int_web_event_filtered",
-    "int_person_fingerprinted": "rows of int_person_profiled",
+    "int_person_fingerprinted": "a full join of int_person_profiled with recorded entries, by person",
     "int_stage_entry_recorded": "a person may enter a stage twice at one instant",
     "int_stage_entry_collected": "a person may enter a stage twice at one instant",
 }

@@ -150,6 +150,19 @@ left join built on true
     {{ overwrite_entities(arg_dict, 'response_key', 'int_response_touched', answer_scope()) }}
 {%- endmacro %}
 
+{% macro get_incremental_touched_voters_sql(arg_dict) -%}
+    {{ overwrite_entities(arg_dict, 'voter_id', 'int_voter_touched', answer_scope()) }}
+{%- endmacro %}
+
+{% macro get_incremental_moved_visitors_sql(arg_dict) -%}
+    {%- set goes -%}
+        (record_table, source, source_id) in (
+            select (record_table, source, source_id) from {{ ref('int_visitor_moved') }}
+        )
+    {%- endset -%}
+    {{ overwrite(arg_dict, goes, web_scope()) }}
+{%- endmacro %}
+
 {# A published session does not say by its hash whose it is: what goes is what comes anew, and what there is no more. #}
 {% macro get_incremental_touched_sessions_sql(arg_dict) -%}
     {%- set goes -%}

@@ -13,6 +13,11 @@
     coalesce({{ value }} between 0 and 10 and {{ value }} = floor({{ value }}), false)
 {%- endmacro %}
 
+{# Whose vote an answer is: the person's; who is not known votes with every response. #}
+{% macro voter_id(answer) -%}
+    coalesce({{ answer }}.person_id, {{ answer }}.response_key)
+{%- endmacro %}
+
 {% macro nps_score(promoters, detractors, n) -%}
     100 * (cast({{ promoters }} as double) - {{ detractors }}) / nullif({{ n }}, 0)
 {%- endmacro %}

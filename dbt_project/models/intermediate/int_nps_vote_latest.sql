@@ -1,3 +1,5 @@
+{{ config(materialized='incremental', incremental_strategy='touched_voters') }}
+-- depends_on: {{ ref('int_answer_scope') }}, {{ ref('int_voter_touched') }}
 -- One person votes once: of several votes of a person in a period the latest counts. A relational vote is
 -- about the whole, a touchpoint vote about its touchpoint, so a person has one vote on each touchpoint.
 -- Who is not known counts with every response. A vote is a period's latest one where the person's next vote
@@ -7,7 +9,7 @@ with vote as (
         answer_key,
         response_key,
         person_id,
-        coalesce(person_id, response_key) as voter_id,
+        {{ voter_id('answer') }} as voter_id,
         case
             when question_touchpoint_id is not null or survey_kind = 'transactional' then 'touchpoint'
             else 'relational'
@@ -24,8 +26,12 @@ with vote as (
         weight,
         source,
         source_id
-    from {{ ref('int_answer_scored') }}
-    where metric = 'nps' and is_valid and is_counted
+    from {{ ref('int_answer_scored') }} as answer
+    where
+        metric = 'nps' and is_valid and is_counted
+        {%- if answer_scope() == 'touched' %}
+        and {{ voter_id('answer') }} in (select touched.voter_id from {{ ref('int_voter_touched') }} as touched)
+        {%- endif %}
 ),
 
 ranked as (

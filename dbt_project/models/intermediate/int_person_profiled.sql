@@ -1,15 +1,4 @@
-with member as (
-    select
-        person_id,
-        min(first_extracted_at) as first_extracted_at,
-        count(*) as n_records,
-        count(case when record_table = 'customer' then 1 end) as n_customer_records,
-        count(case when record_table = 'visitor' then 1 end) as n_visitor_records
-    from {{ ref('stg_person_record') }}
-    group by person_id
-),
-
-customer as (
+with customer as (
     select
         person_record.person_id,
         customer.source,
@@ -33,40 +22,20 @@ customer as (
             customer.source = person_record.source
             and customer.source_id = person_record.source_id
             and person_record.record_table = 'customer'
-),
-
-profile as (
-    select
-        person_id,
-        min(created_at) as created_at,
-        {%- set order = ['version_at', 'source', 'source_id'] %}
-        {{ latest_by('country', order) }} as country,
-        {{ latest_by('region', order) }} as region,
-        {{ latest_by('language', order) }} as language,
-        {{ latest_by('segment', order) }} as segment,
-        {{ latest_by('lifecycle_stage', order) }} as lifecycle_stage,
-        {{ latest_by('acquisition_channel', order) }} as acquisition_channel,
-        {{ latest_by('has_marketing_consent', order) }} as has_marketing_consent,
-        {{ latest_by('account_key', order) }} as account_key
-    from customer
-    group by person_id
 )
 
 select
-    member.person_id,
-    member.first_extracted_at,
-    member.n_records,
-    member.n_customer_records,
-    member.n_visitor_records,
-    member.n_records > member.n_visitor_records as is_identified,
-    profile.created_at,
-    profile.country,
-    profile.region,
-    profile.language,
-    profile.segment,
-    profile.lifecycle_stage,
-    profile.acquisition_channel,
-    profile.has_marketing_consent,
-    profile.account_key
-from member
-left join profile on member.person_id = profile.person_id
+    person_id,
+    count(*) as n_customer_records,
+    min(created_at) as created_at,
+    {%- set order = ['version_at', 'source', 'source_id'] %}
+    {{ latest_by('country', order) }} as country,
+    {{ latest_by('region', order) }} as region,
+    {{ latest_by('language', order) }} as language,
+    {{ latest_by('segment', order) }} as segment,
+    {{ latest_by('lifecycle_stage', order) }} as lifecycle_stage,
+    {{ latest_by('acquisition_channel', order) }} as acquisition_channel,
+    {{ latest_by('has_marketing_consent', order) }} as has_marketing_consent,
+    {{ latest_by('account_key', order) }} as account_key
+from customer
+group by person_id

@@ -1,4 +1,14 @@
-with sales as (
+with member as (
+    select
+        person_id,
+        min(first_extracted_at) as first_extracted_at,
+        count(*) as n_records,
+        count(case when record_table = 'visitor' then 1 end) as n_visitor_records
+    from {{ ref('stg_person_record') }}
+    group by person_id
+),
+
+sales as (
     select
         person_id,
         count(*) as n_orders,
@@ -44,16 +54,16 @@ help as (
 )
 
 select
-    person.person_id,
-    person.is_identified,
-    person.n_records,
-    person.n_customer_records,
+    member.person_id,
+    member.n_records > member.n_visitor_records as is_identified,
+    member.n_records,
+    coalesce(person.n_customer_records, 0) as n_customer_records,
     coalesce(
         least(
             person.created_at, sales.first_ordered_at, visit.first_session_at, voice.first_answered_at,
             help.first_opened_at
         ),
-        person.first_extracted_at
+        member.first_extracted_at
     ) as first_seen_at,
     person.country,
     person.region,
@@ -71,8 +81,9 @@ select
     coalesce(visit.n_sessions, 0) as n_sessions,
     coalesce(voice.n_responses, 0) as n_responses,
     coalesce(help.n_tickets, 0) as n_tickets
-from {{ ref('int_person_profiled') }} as person
-left join sales on person.person_id = sales.person_id
-left join visit on person.person_id = visit.person_id
-left join voice on person.person_id = voice.person_id
-left join help on person.person_id = help.person_id
+from member
+left join {{ ref('int_person_profiled') }} as person on member.person_id = person.person_id
+left join sales on member.person_id = sales.person_id
+left join visit on member.person_id = visit.person_id
+left join voice on member.person_id = voice.person_id
+left join help on member.person_id = help.person_id

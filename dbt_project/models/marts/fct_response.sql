@@ -1,3 +1,5 @@
+{{ config(materialized='incremental', incremental_strategy='touched_responses') }}
+-- depends_on: {{ ref('int_answer_scope') }}, {{ ref('int_response_touched') }}
 select
     response_key,
     person_id,
@@ -29,3 +31,6 @@ select
     load_id,
     load_row
 from {{ ref('int_response_qualified') }}
+{%- if answer_scope() == 'touched' %}
+where response_key in (select touched.response_key from {{ ref('int_response_touched') }} as touched)
+{%- endif %}

@@ -1,8 +1,11 @@
 {%- set built = built_upon('int_answer_built', {
     'int_response_built': 'working',
     'int_response_touched': 'working',
+    'int_voter_touched': 'working',
     'int_answer_scored': 'intermediate',
+    'int_nps_vote_latest': 'intermediate',
     'fct_answer': 'marts',
+    'fct_response': 'marts',
 }) -%}
 {%- set settings -%}
     select md5(coalesce(string_agg(declaration, ';' order by declaration), '')) as settings

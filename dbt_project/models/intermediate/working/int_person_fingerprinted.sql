@@ -12,7 +12,7 @@ with recorded as (
 )
 
 select
-    person.person_id,
+    coalesce(person.person_id, recorded.person_id) as person_id,
     {{ fingerprint(['person.segment', 'recorded.n_entries', 'recorded.entries']) }} as content_hash
 from {{ ref('int_person_profiled') }} as person
-left join recorded on person.person_id = recorded.person_id
+full join recorded on person.person_id = recorded.person_id

@@ -1,4 +1,6 @@
+{{ config(materialized='incremental', incremental_strategy='moved_visitors') }}
 -- Whom the visitors and logins belonged to when their sessions were made: the next build compares.
+-- depends_on: {{ ref('int_web_scope') }}
 -- depends_on: {{ ref('int_person_built') }}
 -- depends_on: {{ ref('fct_session') }}
 -- depends_on: {{ ref('int_visitor_login') }}
@@ -7,5 +9,5 @@ select
     source,
     source_id,
     person_id
-from {{ ref('stg_person_record') }}
-where record_table in ('visitor', 'login')
+from {{ ref('int_visitor_moved') if web_scope() == 'touched' else ref('stg_person_record') }}
+where record_table in ('visitor', 'login') and person_id is not null

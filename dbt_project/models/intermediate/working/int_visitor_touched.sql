@@ -3,15 +3,9 @@
     another person since the last build, and those whom a build that failed on the way had listed. Where everybody's
     are made anew, nobody is listed.
 #}
-{%- set persons_before = adapter.get_relation(target.database, 'working', 'int_visitor_person_built') -%}
 {%- set logins_before = adapter.get_relation(target.database, 'intermediate', 'int_visitor_login') -%}
-with person as (
-    select * from {{ ref('stg_person_record') }}
-    where record_table in ('visitor', 'login')
-),
-
-before as (
-    select * from {{ persons_before or 'person' }}
+with moved as (
+    select * from {{ ref('int_visitor_moved') }}
 ),
 
 login_before as (
@@ -22,22 +16,8 @@ login_before as (
         source,
         source_id as user_id,
         {{ fingerprint(['source', 'source_id']) }} as visitor_hash
-    from person
+    from moved
     {%- endif %}
-),
-
-moved as (
-    select
-        coalesce(person.record_table, before.record_table) as record_table,
-        coalesce(person.source, before.source) as source,
-        coalesce(person.source_id, before.source_id) as source_id
-    from person
-    full join before
-        on
-            person.record_table = before.record_table
-            and person.source = before.source
-            and person.source_id = before.source_id
-    where person.person_id is distinct from before.person_id
 ),
 
 touched as (

@@ -1,0 +1,23 @@
+-- Whom identity resolution has given another person since the last build, or none: visitors and logins.
+{%- set persons_before = adapter.get_relation(target.database, 'working', 'int_visitor_person_built') -%}
+with person as (
+    select * from {{ ref('stg_person_record') }}
+    where record_table in ('visitor', 'login')
+),
+
+before as (
+    select * from {{ persons_before or 'person' }}
+)
+
+select
+    coalesce(person.record_table, before.record_table) as record_table,
+    coalesce(person.source, before.source) as source,
+    coalesce(person.source_id, before.source_id) as source_id,
+    person.person_id
+from person
+full join before
+    on
+        person.record_table = before.record_table
+        and person.source = before.source
+        and person.source_id = before.source_id
+where person.person_id is distinct from before.person_id
