@@ -1,4 +1,4 @@
--- Whom identity resolution has given another person since the last build, or none: visitors and logins.
+{# Visitors and logins whom identity resolution has given another person since the last build, or none. #}
 {%- set persons_before = adapter.get_relation(target.database, 'working', 'int_visitor_person_built') -%}
 with person as (
     select * from {{ ref('stg_person_record') }}

@@ -1,6 +1,6 @@
 {{ config(materialized='incremental', incremental_strategy='moved_visitors') }}
 -- Whom the visitors and logins belonged to when their sessions were made: the next build compares.
--- depends_on: {{ ref('int_web_scope') }}
+-- depends_on: {{ ref('int_web_scope') }}, {{ ref('int_visitor_moved') }}
 -- depends_on: {{ ref('int_person_built') }}
 -- depends_on: {{ ref('fct_session') }}
 -- depends_on: {{ ref('int_visitor_login') }}
