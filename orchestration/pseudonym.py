@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Callable
+from collections.abc import Iterable
 
 import polars as pl
 
@@ -27,23 +27,22 @@ def pseudonym(namespace: str, value: str, key: bytes) -> str:
     return hmac.digest(key, f"{namespace}{_SEPARATOR}{value}".encode(), "sha256").hex()
 
 
-def keyed_digest(key: bytes) -> Callable[[bytes], bytes]:
-    """HMAC-SHA-256 (RFC 2104) with one key for many messages: the key is worked in once, which halves the cost."""
+def keyed_digests(messages: Iterable[bytes], key: bytes) -> list[bytes]:
+    """HMAC-SHA-256 (RFC 2104) of each message: the key is worked in once, which more than halves the cost."""
     block = (hashlib.sha256(key).digest() if len(key) > _BLOCK else key).ljust(_BLOCK, b"\0")
-    inner, outer = (hashlib.sha256(bytes(byte ^ pad for byte in block)) for pad in (0x36, 0x5C))
-
-    def digest(message: bytes) -> bytes:
-        inside, outside = inner.copy(), outer.copy()
+    inner, outer = (hashlib.sha256(bytes(byte ^ pad for byte in block)).copy for pad in (0x36, 0x5C))
+    digests = []
+    for message in messages:
+        inside, outside = inner(), outer()
         inside.update(message)
         outside.update(inside.digest())
-        return outside.digest()
-
-    return digest
+        digests.append(outside.digest())
+    return digests
 
 
 def pseudonyms(namespace: str, values: pl.Series, key: bytes) -> pl.Series:
     """``pseudonym`` of each text, null where it is null; equal texts are hashed once."""
     texts = values.drop_nulls().unique().to_list()
-    digest = keyed_digest(key)
-    hashes = [digest(f"{namespace}{_SEPARATOR}{text}".encode()).hex() for text in texts]
+    digests = keyed_digests([f"{namespace}{_SEPARATOR}{text}".encode() for text in texts], key)
+    hashes = [digest.hex() for digest in digests]
     return values.replace_strict(texts, hashes, default=None, return_dtype=pl.String)

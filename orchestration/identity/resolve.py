@@ -11,7 +11,7 @@ that a value is shared, comparing nights.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,7 +38,7 @@ from orchestration.identity.sharing import (
     packed,
     unpacked,
 )
-from orchestration.pseudonym import keyed_digest
+from orchestration.pseudonym import keyed_digests
 
 SURE = ("customer_id", "external_id", "parent")
 JUDGED = ("login", "email", "phone", "cookie")
@@ -104,9 +104,8 @@ def resolve(
         evidence[rule] = _together([evidence[rule], agreed])
         reasons[rule] = found.extend_constant(None, len(agreed.texts))
         holder = cluster(_free(evidence[rule], reasons[rule]).links, holder)
-    component = pl.Series("component", holder)
     return Identities(
-        _evidence_table(evidence, reasons, nodes, hmac_key), _person_table(nodes, component), _sizes(nodes, component)
+        _evidence_table(evidence, reasons, nodes, hmac_key), _person_table(nodes, holder), _sizes(nodes, holder)
     )
 
 
@@ -131,60 +130,74 @@ def _together(parts: list[Values]) -> Values:
 
 
 def _digests(rule: str, texts: pl.Series, hmac_key: bytes | None) -> pl.Series:
-    digest = keyed_digest(hmac_key) if hmac_key else _digest
-    return _each(digest, texts.to_frame("text").select(pl.concat_str(pl.lit(f"{rule}:"), "text")).to_series())
+    messages = _messages(texts.to_frame("text").select(pl.concat_str(pl.lit(f"{rule}:"), "text")).to_series())
+    digests = keyed_digests(messages, hmac_key) if hmac_key else _plain_digests(messages)
+    return pl.Series("digest", digests, dtype=pl.Binary)
 
 
-def _each(digest: Callable[[bytes], bytes], texts: pl.Series) -> pl.Series:
-    return pl.Series("digest", [digest(text) for text in texts.cast(pl.Binary).to_list()], dtype=pl.Binary)
+def _messages(texts: pl.Series) -> list[bytes]:
+    return texts.cast(pl.Binary).to_list()
 
 
-def _digest(text: bytes) -> bytes:
-    return hashlib.sha256(text).digest()
+def _plain_digests(messages: list[bytes]) -> list[bytes]:
+    return [hashlib.sha256(message).digest() for message in messages]
 
 
 def _evidence_table(
     evidence: Mapping[str, Values], reasons: Mapping[str, pl.Series], nodes: pl.DataFrame, hmac_key: bytes | None
 ) -> pl.DataFrame:
     is_live = ~nodes["is_deleted"]
-    values, links, first = [], [], 0
+    values, links, orders, first = [], [], [], 0
     for rule in sorted(evidence):
         digests = _digests(rule, evidence[rule].texts, hmac_key)
         # Digests are told apart by their first bytes; should two have the same, whoever writes the table sorts it.
-        order = digests.bin.head(8).bin.reinterpret(dtype=pl.UInt64, endianness="big").arg_sort()
+        order = digests.bin.head(8).bin.reinterpret(dtype=pl.UInt64, endianness="big").arg_sort().to_numpy() + first
         places = np.empty(len(order), dtype=np.uint32)
-        places[order.to_numpy()] = np.arange(first, first + len(order), dtype=np.uint32)
+        places[order - first] = np.arange(first, first + len(order), dtype=np.uint32)
         first += len(order)
+        orders.append(order)
         values.append(
-            pl.DataFrame({"digest": digests[order], "block_reason": reasons[rule][order]}).select(
-                pl.lit(rule).alias("rule"), "block_reason", value_hash=pl.col("digest").bin.encode("hex")
+            digests.to_frame().select(
+                pl.lit(rule).alias("rule"),
+                reasons[rule].alias("block_reason"),
+                value_hash=pl.col("digest").bin.encode("hex"),
             )
         )
         held = evidence[rule].links.select("node", place=pl.Series(places)[evidence[rule].links["value"]])
         links.append(held.filter(is_live[held["node"]]).select(packed("node", "place")).to_series())
     # Records and values are in the order of their keys, and so are the rows.
     rows = unpacked(pl.concat(links).unique().sort(), "node", "place")
-    table = pl.concat(
-        [nodes.select(NODE)[rows["node"]], pl.concat(values, rechunk=True)[rows["place"]]], how="horizontal"
-    )
+    value = pl.Series(np.concatenate(orders)[rows["place"].to_numpy()])
+    table = pl.concat([nodes.select(NODE)[rows["node"]], pl.concat(values, rechunk=True)[value]], how="horizontal")
     table = table.with_columns(is_blocked=pl.col("block_reason").is_not_null())
     return table.select(DERIVED["identity_evidence"].schema.keys())
 
 
-def _person_table(nodes: pl.DataFrame, component: pl.Series) -> pl.DataFrame:
-    rank = pl.col("record_table").replace_strict(_AGE_ORDER, np.arange(len(_AGE_ORDER)), return_dtype=pl.Int64)
-    age = pl.col("first_extracted_at").rank("dense").cast(pl.Int64) * len(_AGE_ORDER) + rank
-    # Nodes of one table are numbered in the order of their keys.
-    aged = nodes.select("node", age=age).select(packed("age", "node").alias("age"), component=component)
-    oldest = aged.group_by("component").agg(pl.col("age").min()).sort("component")
-    oldest = unpacked(oldest["age"], "age", "node")
-    keys = nodes.select(NODE)[oldest["node"]].select(pl.concat_str(*NODE, separator="\x1f")).to_series()
-    hashes = _each(_digest, keys).bin.head(16).bin.encode("hex")
-    ids = hashes.to_frame("hash").select(pl.lit("p_") + pl.col("hash")).to_series()
+def _person_table(nodes: pl.DataFrame, component: np.ndarray) -> pl.DataFrame:
+    keys = nodes.select(NODE)[_oldest(nodes, component)].select(pl.concat_str(*NODE, separator="\x1f")).to_series()
+    hashes = pl.Series("hash", _plain_digests(_messages(keys)), dtype=pl.Binary).bin.head(16).bin.encode("hex")
+    ids = hashes.to_frame().select(pl.lit("p_") + pl.col("hash")).to_series()
     persons = nodes.with_columns(person_id=ids[component])
     return persons.filter(~pl.col("is_deleted")).select(DERIVED["person_record"].schema.keys())
 
 
-def _sizes(nodes: pl.DataFrame, component: pl.Series) -> pl.Series:
-    live = nodes.select(component, is_counted=pl.col("record_table") != VISITOR).filter(~nodes["is_deleted"])
-    return live.group_by("component").agg(pl.col("is_counted").sum())["is_counted"]
+def _oldest(nodes: pl.DataFrame, component: np.ndarray) -> np.ndarray:
+    """The oldest node of each component: by when it was first extracted, then by table and key."""
+    count = int(component.max(initial=-1)) + 1
+    latest = np.iinfo(np.int64).max
+    seen = nodes["first_extracted_at"].to_physical().fill_null(latest).to_numpy()
+    earliest = np.full(count, latest)
+    np.minimum.at(earliest, component, seen)
+    oldest = np.flatnonzero(seen == earliest[component])
+    # Nodes of one table are numbered in the order of their keys.
+    table = nodes["record_table"].cast(pl.Enum(_AGE_ORDER)).to_physical().to_numpy()[oldest]
+    first = np.full(count, latest)
+    np.minimum.at(first, component[oldest], table.astype(np.int64) << 32 | oldest)
+    return first & 0xFFFFFFFF
+
+
+def _sizes(nodes: pl.DataFrame, component: np.ndarray) -> pl.Series:
+    is_live = ~nodes["is_deleted"].to_numpy()
+    is_counted = is_live & (nodes["record_table"] != VISITOR).to_numpy()
+    live = np.bincount(component[is_live])
+    return pl.Series(np.bincount(component[is_counted], minlength=len(live))[live > 0])

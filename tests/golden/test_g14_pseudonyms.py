@@ -5,7 +5,7 @@ import hmac
 import polars as pl
 import pytest
 
-from orchestration.pseudonym import keyed_digest, pseudonym, pseudonyms
+from orchestration.pseudonym import keyed_digests, pseudonym, pseudonyms
 
 # RFC 4231, test cases 1 to 3: key, data, MAC.
 RFC_4231 = [
@@ -30,14 +30,13 @@ def test_the_hash_beneath_is_that_of_the_rfc(key, data, mac):
 
 @pytest.mark.parametrize("length", [0, 1, 32, 63, 64, 65, 200])
 def test_a_key_worked_in_once_gives_the_same(length):
-    digest = keyed_digest(b"k" * length)
-    for message in (b"", b"li.wei@example.com", b"x" * 1000):
-        assert digest(message) == hmac.digest(b"k" * length, message, "sha256")
+    key, messages = b"k" * length, [b"", b"li.wei@example.com", b"x" * 1000]
+    assert keyed_digests(messages, key) == [hmac.digest(key, message, "sha256") for message in messages]
 
 
 @pytest.mark.parametrize(("key", "data", "mac"), RFC_4231)
 def test_a_key_worked_in_once_gives_that_of_the_rfc(key, data, mac):
-    assert keyed_digest(bytes.fromhex(key))(bytes.fromhex(data)).hex() == mac
+    assert [digest.hex() for digest in keyed_digests([bytes.fromhex(data)], bytes.fromhex(key))] == [mac]
 
 
 @pytest.mark.parametrize(("key", "token"), EXAMPLES)
