@@ -95,13 +95,14 @@ def collect(tables: Mapping[str, pl.LazyFrame]) -> Collected:
     for rows in records.values():
         found += _contact_values(rows)
     found += _references(customer, records)
-    found += _parents(customer, records)
     found += _logins(customer, logins)
     found += _cookies(customer, visitors, logins, seen_together)
+    texts = {rule: [rows for its, rows in found if its == rule] for rule in RULES if rule != "parent"}
     nodes = [rows.select(pl.lit(name).alias("record_table"), *_NODE_COLUMNS) for name, rows in numbered.items()]
     return Collected(
         pl.concat(nodes, rechunk=True).select(NODES_SCHEMA.keys()),
-        {rule: numbered_values(pl.concat([rows for its, rows in found if its == rule])) for rule in RULES},
+        {rule: numbered_values(pl.concat(rows)) for rule, rows in texts.items()}
+        | {"parent": _parents(customer, records)},
         {
             "name": numbered_values(_values(customer, pl.col("full_name"))),
             "birth_date": numbered_values(_values(customer, pl.col("birth_date").cast(pl.String))),
@@ -222,23 +223,30 @@ def _references(customer: pl.DataFrame, records: Mapping[str, pl.DataFrame]) -> 
     return parts
 
 
-def _parents(customer: pl.DataFrame, records: Mapping[str, pl.DataFrame]) -> list[tuple[str, pl.DataFrame]]:
+def _parents(customer: pl.DataFrame, records: Mapping[str, pl.DataFrame]) -> Values:
     """A row to the row of the same source that it belongs to. Both ends carry the parent's key as value."""
-    claims = [
-        records["response"].select("node", "source", parent=pl.lit("invitation"), key="invitation_id"),
-        records["invitation"].select("node", "source", parent=pl.lit("response"), key="response_id"),
-        records["comment"].select("node", "source", parent="parent_table", key="parent_id"),
-    ]
-    known = pl.concat(
+    claims = pl.concat(
         [
-            rows.select(pl.lit(name).alias("parent"), "source", key="source_id", parent_node="node")
-            for name, rows in {"customer": customer, **records}.items()
+            records["response"].select("node", "source", parent=pl.lit("invitation"), key="invitation_id"),
+            records["invitation"].select("node", "source", parent=pl.lit("response"), key="response_id"),
+            records["comment"].select("node", "source", parent="parent_table", key="parent_id"),
         ]
     )
-    found = pl.concat(claims).drop_nulls(["parent", "key"]).join(known, on=["parent", "source", "key"])
-    value = _join("parent", "source", "key")
-    parents = found.unique("parent_node").drop("node").rename({"parent_node": "node"})
-    return [_rows(found, "parent", value), _rows(parents, "parent", value)]
+    claims = claims.drop_nulls(["parent", "key"])
+    links = [pl.DataFrame(schema={"node": pl.UInt32(), "value": pl.UInt32()})]
+    texts = [pl.Series("text", dtype=pl.String)]
+    first = 0
+    # Table by table and numbered by the parent's node, so that few texts are compared and none that are put together.
+    for name, rows in {"customer": customer, **records}.items():
+        known = rows.select("source", key="source_id", parent_node="node")
+        found = claims.filter(pl.col("parent") == name).join(known, on=["source", "key"])
+        parents = found.unique("parent_node").with_row_index("value", offset=first)
+        numbers = parents.select("parent_node", "value")
+        links.append(numbers.rename({"parent_node": "node"}))
+        links.append(found.join(numbers, on="parent_node").select("node", "value"))
+        texts.append(parents.select(_join("parent", "source", "key").alias("text")).to_series())
+        first += parents.height
+    return Values(pl.concat(links), pl.concat(texts, rechunk=True))
 
 
 def _logins(customer: pl.DataFrame, logins: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:

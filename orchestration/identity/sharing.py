@@ -74,9 +74,8 @@ def shared(links: pl.DataFrame, holder: np.ndarray) -> pl.DataFrame:
         holder: For each node the number of the holder it belongs to so far.
     """
     values, holders = links["value"].to_numpy(), holder[links["node"].to_numpy()]
-    # Whatever holder of a value is noted last, only a shared value has another one.
-    noted = np.zeros(int(values.max(initial=0)) + 1, dtype=holders.dtype)
-    noted[values] = holders
+    # Whatever holder of a value is noted, only a shared value has another one.
+    noted = _noted(values, holders)
     is_shared = np.zeros(len(noted), dtype=bool)
     is_shared[values[noted[values] != holders]] = True
     kept = is_shared[values]
@@ -93,15 +92,24 @@ def cluster(links: pl.DataFrame, holder: np.ndarray) -> np.ndarray:
     Returns:
         For each node the number of its component, 0 and up without gaps.
     """
-    edges = shared(links, holder)
-    if edges.is_empty():
+    values, holders = links["value"].to_numpy(), holder[links["node"].to_numpy()]
+    # Each holder of a value is tied to the one noted last: as many edges as to the value, and fewer corners.
+    others = _noted(values, holders)[values]
+    is_edge = others != holders
+    if not is_edge.any():
         return holder
-    # Components are numbered as their first member comes, and holders come before values.
-    holders = int(holder.max()) + 1
-    size = holders + int(edges.select(pl.col("value").max()).item()) + 1
-    ends = (edges["holder"].to_numpy(), edges["value"].to_numpy().astype(np.int64) + holders)
-    graph = sparse.coo_matrix((np.ones(edges.height, dtype=np.int8), ends), shape=(size, size))
+    size = int(holder.max()) + 1
+    ends = (holders[is_edge], others[is_edge])
+    graph = sparse.coo_matrix((np.ones(len(ends[0]), dtype=np.int8), ends), shape=(size, size))
+    # Components are numbered as their first member comes.
     return sparse.csgraph.connected_components(graph, directed=False)[1][holder]
+
+
+def _noted(values: np.ndarray, holders: np.ndarray) -> np.ndarray:
+    """For each value the last of its holders."""
+    noted = np.zeros(int(values.max(initial=0)) + 1, dtype=holders.dtype)
+    noted[values] = holders
+    return noted
 
 
 def listed(rule: str, texts: pl.Series, blocked: pl.DataFrame) -> pl.Series:
