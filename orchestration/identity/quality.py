@@ -63,13 +63,17 @@ def clusters(labelled: pl.DataFrame, truth: str = "truth", predicted: str = "pre
     return _clusters(_cells(labelled, truth, predicted))
 
 
+def numbered(names: pl.Expr) -> pl.Expr:
+    """Equal names as equal numbers, which are grouped several times faster."""
+    return names.cast(pl.String).cast(pl.Categorical(pl.Categories.random())).to_physical()
+
+
 def _cells(labelled: pl.DataFrame, truth: str, predicted: str, count: str | None = None) -> pl.DataFrame:
     if labelled.select(truth, predicted).null_count().sum_horizontal().item():
         raise ValueError(f"{truth} and {predicted} must not be null; leave records without label out")
     cells = labelled.group_by(i=truth, j=predicted).agg(n=(pl.col(count).sum() if count else pl.len()).cast(pl.Int64))
-    # Persons are only told apart from here on, and numbers are compared faster than texts.
-    codes = {side: pl.col(side).cast(pl.String).cast(pl.Categorical(pl.Categories.random())) for side in ("i", "j")}
-    cells = cells.with_columns(**{side: code.to_physical() for side, code in codes.items()})
+    # Persons are only told apart from here on.
+    cells = cells.with_columns(numbered(pl.col(side)) for side in ("i", "j") if not cells.schema[side].is_integer())
     return cells.with_columns(a=pl.col("n").sum().over("i"), b=pl.col("n").sum().over("j"))
 
 
@@ -78,7 +82,7 @@ def _pairs(column: pl.Series) -> int:
 
 
 def _of_clusters(cells: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
-    return cells.unique("i")["a"], cells.unique("j")["b"]
+    return cells.select("i", "a").unique("i")["a"], cells.select("j", "b").unique("j")["b"]
 
 
 def _share(part: float, whole: float) -> float:

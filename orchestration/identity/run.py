@@ -16,7 +16,7 @@ import polars as pl
 from orchestration.contracts import CONTRACTS, DERIVED
 from orchestration.identity.changes import changes
 from orchestration.identity.evidence import INPUTS, NODE, RULES
-from orchestration.identity.quality import measure, pairwise
+from orchestration.identity.quality import measure, numbered, pairwise
 from orchestration.identity.resolve import resolve_identities
 from orchestration.identity.sharing import BLOCKED_SCHEMA, LOCAL_PART
 from orchestration.settings import Settings
@@ -134,6 +134,7 @@ def measure_identity(store: CleanStore, *, settings: Settings) -> dict[str, int 
     labelled = joined.group_by("true_person_id", "person_id", "is_linkable").len().collect()
     if labelled.is_empty():
         return None
+    labelled = labelled.with_columns(numbered(pl.col(name)) for name in ("true_person_id", "person_id"))
     measured = measure(labelled, "true_person_id", "person_id", count="len")
     reachable = pairwise(labelled.filter("is_linkable"), "true_person_id", "person_id", count="len")
     return {
