@@ -1,5 +1,6 @@
 """Who is joined with whom and why, rule by rule; and who is not."""
 
+import hashlib
 from datetime import date, datetime, timedelta
 
 import polars as pl
@@ -193,6 +194,42 @@ def test_a_deleted_record_has_no_person_but_keeps_the_others_together_and_their_
     after = world.resolve().person_record
     assert after["source_id"].to_list() == ["t1", "t2"]
     assert set(after["person_id"]) == set(before["person_id"])
+
+
+def test_of_records_of_one_age_the_surer_table_and_the_lesser_key_name_the_person(world):
+    world.add("ticket", "a", customer_id="c1").add("comment", "a", parent_table="ticket", parent_id="a")
+    world.add("customer", "c2", email="a@b.de").add("customer", "c1", email="a@b.de")
+    tables = {name: rows.with_columns(first_extracted_at=pl.lit(START)) for name, rows in world.tables().items()}
+    named = hashlib.sha256(b"customer\x1fcrm\x1fc1").hexdigest()[:32]
+    record = resolve_identities(tables).person_record
+    assert record["person_id"].to_list() == [f"p_{named}"] * 4
+
+
+def test_a_parent_and_what_belongs_to_it_hold_the_parents_key_once_each(world):
+    world.add("invitation", "i1", "survey").add("invitation", "i2", "survey").add("customer", "i1", "survey")
+    world.add("response", "r1", "survey", invitation_id="i1").add("response", "r2", "survey", invitation_id="i1")
+    world.add("comment", "k1", "survey", parent_table="response", parent_id="r1")
+    world.add("comment", "k2", "survey", parent_table="customer", parent_id="i1")
+    found = (
+        world.resolve().evidence.filter(pl.col("rule") == "parent").select("record_table", "source_id", "value_hash")
+    )
+    keys = {
+        hashlib.sha256(f"parent:{table}\x1fsurvey\x1f{key}".encode()).hexdigest(): f"{table} {key}"
+        for table, key in (("invitation", "i1"), ("response", "r1"), ("customer", "i1"))
+    }
+    assert [(f"{table} {key}", keys[value]) for table, key, value in found.rows()] == [
+        ("comment k1", "response r1"),
+        ("comment k2", "customer i1"),
+        ("customer i1", "customer i1"),
+        ("invitation i1", "invitation i1"),
+        *sorted([("response r1", "invitation i1"), ("response r1", "response r1")], key=_by_hash(keys)),
+        ("response r2", "invitation i1"),
+    ]
+
+
+def _by_hash(keys):
+    hashes = {key: value for value, key in keys.items()}
+    return lambda row: hashes[row[1]]
 
 
 def test_the_oldest_record_names_the_person_whatever_joins_later(world):
