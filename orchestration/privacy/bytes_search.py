@@ -9,7 +9,7 @@ Does not belong here: what is looked for (``strings``), which files are searched
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +17,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from orchestration.privacy.parquet_pages import UnknownError, text_pages
 from orchestration.privacy.strings import Strings
 from orchestration.sources.landing import file_sha256
 from orchestration.warehouse.compact import HEADER as DUCKDB_HEADER
 
 BLOCK = 1 << 18
 """Bytes of a file that ``places_holding`` tells apart, behind the header of a DuckDB file; other files do not mind."""
+
+_AT_ONCE = 1 << 26
+"""Bytes of a Parquet file that are searched together."""
 
 
 class Searched:
@@ -58,27 +62,49 @@ def text_columns_holding(path: Path, strings: Strings, leave_out: Collection[str
     """
     if not strings:
         return set()
-    metadata = pq.read_metadata(path)
-    schema = metadata.schema.to_arrow_schema()
-    texts = {field.name for field in schema if pa.types.is_large_string(field.type) or pa.types.is_string(field.type)}
-    wanted = texts - set(leave_out)
-    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
-    chunks = [group.column(number) for group in groups for number in range(metadata.num_columns)]
-    by_entry = {chunk.path_in_schema for chunk in chunks if chunk.has_dictionary_page} & wanted
+    with pa.memory_map(str(path)) as file:
+        metadata = pq.read_metadata(file)
+        schema = metadata.schema.to_arrow_schema()
+        texts = {
+            field.name for field in schema if pa.types.is_large_string(field.type) or pa.types.is_string(field.type)
+        }
+        wanted = texts - set(leave_out)
+        file.seek(0)
+        try:
+            return _holding(text_pages(file.read_buffer(), metadata, wanted), strings)
+        except (UnknownError, OSError):
+            return _holding(_decoded(path, metadata, wanted), strings)
+
+
+def _decoded(path: Path, metadata: pq.FileMetaData, names: Collection[str]) -> Iterator[tuple[str, pa.Buffer]]:
+    """Column and values of each part of a Parquet file, whatever it is stored in."""
+    with pq.ParquetFile(path, metadata=metadata, memory_map=True) as file:
+        for number in range(metadata.num_row_groups if names else 0):
+            rows = file.read_row_group(number, columns=sorted(names), use_threads=False)
+            for name, column in zip(rows.column_names, rows.columns, strict=True):
+                for chunk in column.chunks if name in names else ():
+                    yield name, _as_one(chunk)
+
+
+def _holding(parts: Iterable[tuple[str, pa.Buffer]], strings: Strings) -> set[str]:
+    """Names of those bytes in which a string may stand."""
     found: set[str] = set()
-    if not wanted:
-        return found
-    with pq.ParquetFile(path, metadata=metadata, read_dictionary=sorted(by_entry), memory_map=True) as file:
-        for number in range(metadata.num_row_groups):
-            rows = file.read_row_group(number, columns=sorted(wanted - found), use_threads=False)
-            stored = [
-                (name, chunk.dictionary if pa.types.is_dictionary(chunk.type) else chunk)
-                for name, column in zip(rows.column_names, rows.columns, strict=True)
-                if name in wanted
-                for chunk in column.chunks
-            ]
-            hits = matches(pa.concat_arrays([_as_one(values) for _, values in stored]), strings) if stored else []
-            found |= {name for (name, _), is_hit in zip(stored, hits, strict=True) if is_hit}
+    some: list[tuple[str, pa.Buffer]] = []
+    size = 0
+
+    def search() -> None:
+        values = pa.concat_arrays([_value(part) for _, part in some]) if some else pa.array([], pa.large_binary())
+        found.update(name for (name, _), is_hit in zip(some, matches(values, strings), strict=True) if is_hit)
+
+    for name, part in parts:
+        if name in found:
+            continue
+        some.append((name, part))
+        size += part.size
+        if size > _AT_ONCE:
+            search()
+            some, size = [], 0
+    search()
     return found
 
 
@@ -114,11 +140,17 @@ def matches(texts: pa.Array, strings: Strings) -> list[bool]:
     return [any(hits) for hits in zip(*found, strict=True)]
 
 
-def _as_one(values: pa.Array) -> pa.Array:
-    """Text values as a single one, end to end, as they lie in memory."""
+def _as_one(values: pa.Array) -> pa.Buffer:
+    """Text values end to end, as they lie in memory."""
     kind = np.int64 if pa.types.is_large_string(values.type) else np.int32
     _, offsets, content = values.buffers()
     if content is None or offsets is None or len(values) == 0:
-        return pa.array([b""], pa.large_binary())
-    ends = np.frombuffer(offsets, dtype=kind)[[values.offset, values.offset + len(values)]].astype(np.int64)
-    return pa.Array.from_buffers(pa.large_binary(), 1, [None, pa.py_buffer(ends.tobytes()), content])
+        return pa.py_buffer(b"")
+    first, last = np.frombuffer(offsets, dtype=kind)[[values.offset, values.offset + len(values)]].tolist()
+    return content.slice(first, last - first)
+
+
+def _value(content: pa.Buffer) -> pa.Array:
+    """Bytes as a single value."""
+    ends = pa.py_buffer(np.array([0, content.size], dtype=np.int64).tobytes())
+    return pa.Array.from_buffers(pa.large_binary(), 1, [None, ends, content])

@@ -1,11 +1,16 @@
 """Strings are found where values are stored: in dictionaries, in pages, across blocks; and a hash knows only bytes."""
 
 import os
+from contextlib import suppress
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from orchestration.privacy import bytes_search
 from orchestration.privacy.bytes_search import BLOCK, Searched, places_holding, text_columns_holding
+from orchestration.privacy.parquet_pages import UnknownError, text_pages
 from orchestration.privacy.strings import Strings
 
 STRINGS = Strings.of(contacts=["c3@example.com", "order-31"], digits=["13800000003"], texts=["Zoë van den Berg"])
@@ -75,3 +80,76 @@ def test_what_was_searched_is_known_by_its_bytes_and_not_by_name_size_or_time(tm
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert path.stat().st_size == before.st_size and path.stat().st_mtime_ns == before.st_mtime_ns
     assert not searched.knows(path)
+
+
+VALUES = [*(f"value {number % 300} of many" for number in range(4000)), None, "to c3@example.com", None]
+WAYS = [
+    {"use_dictionary": True},
+    {"use_dictionary": False},
+    {"use_dictionary": True, "dictionary_pagesize_limit": 1000, "data_page_size": 500},
+    {"use_dictionary": False, "column_encoding": {"text": "DELTA_LENGTH_BYTE_ARRAY"}},
+]
+UNKNOWN_WAYS = [
+    {"use_dictionary": False, "column_encoding": {"text": "DELTA_BYTE_ARRAY"}},
+    {"compression": "lz4"},
+]
+
+
+def stored(path, values=VALUES, **options):
+    table = pa.table({"text": pa.array(values, pa.string()), "number": range(len(values))})
+    pq.write_table(table, path, row_group_size=1500, write_batch_size=100, **options)
+    with pa.memory_map(str(path)) as file:
+        metadata = pq.read_metadata(file)
+        file.seek(0)
+        return file.read_buffer(), metadata
+
+
+@pytest.mark.parametrize("version", ["1.0", "2.0"])
+@pytest.mark.parametrize("compression", ["zstd", "snappy", "gzip", "brotli", "none"])
+@pytest.mark.parametrize("way", WAYS, ids=range(len(WAYS)))
+def test_every_value_lies_in_a_page(tmp_path, monkeypatch, way, compression, version):
+    path = tmp_path / "a.parquet"
+    content, metadata = stored(path, compression=compression, data_page_version=version, **way)
+    pages = [page.to_pybytes() for _, page in text_pages(content, metadata, {"text"})]
+    assert all(any(value.encode() in page for page in pages) for value in set(VALUES) - {None})
+    monkeypatch.setattr(bytes_search, "_decoded", None)
+    assert text_columns_holding(path, STRINGS) == {"text"}
+    stored(path, [*VALUES[:4000], None], compression=compression, data_page_version=version, **way)
+    assert text_columns_holding(path, STRINGS) == set()
+
+
+@pytest.mark.parametrize("way", UNKNOWN_WAYS, ids=range(len(UNKNOWN_WAYS)))
+def test_what_is_stored_in_another_way_is_decoded(tmp_path, way):
+    path = tmp_path / "a.parquet"
+    content, metadata = stored(path, **way)
+    with pytest.raises(UnknownError):
+        list(text_pages(content, metadata, {"text"}))
+    assert text_columns_holding(path, STRINGS) == {"text"}
+    stored(path, VALUES[:4000], **way)
+    assert text_columns_holding(path, STRINGS) == set()
+
+
+def test_numbers_into_a_dictionary_are_passed_over(tmp_path):
+    content, metadata = stored(tmp_path / "a.parquet", use_dictionary=True)
+    assert len(list(text_pages(content, metadata, {"text"}))) == metadata.num_row_groups
+    assert list(text_pages(content, metadata, set())) == []
+    with pytest.raises(UnknownError):
+        list(text_pages(content, metadata, {"text", "another"}))
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.6])
+def test_a_file_that_ends_too_soon_is_refused(tmp_path, share):
+    content, metadata = stored(tmp_path / "a.parquet", use_dictionary=False, compression="none")
+    with pytest.raises(UnknownError):
+        list(text_pages(content.slice(0, int(content.size * share)), metadata, {"text"}))
+
+
+@pytest.mark.parametrize("at", range(24))
+def test_a_damaged_header_is_refused_or_gives_bytes_and_never_hangs(tmp_path, at):
+    path = tmp_path / "a.parquet"
+    content, metadata = stored(path, use_dictionary=False, compression="none")
+    for byte in range(0, 256, 5):
+        damaged = bytearray(content.to_pybytes())
+        damaged[4 + at] = byte
+        with suppress(UnknownError, OSError):
+            list(text_pages(pa.py_buffer(bytes(damaged)), metadata, {"text"}))
