@@ -16,6 +16,7 @@ from orchestration.normalize.batches import by_batch, outcome_type, per_value
 INVALID_PHONE = "invalid_phone"
 NO_REGION = "phone_without_region"
 _END = 4
+_FULL_WIDTH = "０１２３４５６７８９"
 
 
 def read_phone(text: str, region: str | None = None) -> tuple[str | None, str | None]:
@@ -52,10 +53,19 @@ def may_be_one_of(expression: pl.Expr, numbers: Collection[str]) -> pl.Expr:
     """Whether a text may be read as one of some numbers (E.164): quick, and False only where ``read_phone`` differs.
 
     What a country makes of a number's front (prefixes, exit codes) leaves its last digits. A text with anything but
-    digits and common separators may also end in an extension, or be written in letters or digits of another script:
-    that one may be any number.
+    digits, full-width ones too, and common separators may also end in an extension, or be written in letters or digits
+    of another script: that one may be any number. A text without any of these is none.
     """
     ends = sorted({number[-_END:] for number in numbers})
-    plain = r"^\+?[0-9 ().\-]*$"
-    digits = expression.str.replace_all(r"[^0-9]", "")
-    return ~expression.str.contains(plain) | digits.str.slice(-_END).is_in(ends) | (digits.str.len_bytes() < _END)
+    plain = rf"^\+?[0-9{_FULL_WIDTH} ().\-]*$"
+    digits = by_batch(expression, _digits, pl.String())
+    may_end = digits.str.slice(-_END).is_in(ends) | digits.str.len_bytes().is_between(1, _END - 1)
+    return ~expression.str.contains(plain) | may_end
+
+
+def _digits(texts: pl.Series) -> pl.Series:
+    """Digits of each text, full-width ones as ASCII."""
+    digits = texts.str.replace_all(rf"[^0-9{_FULL_WIDTH}]", "")
+    if digits.str.len_bytes().sum() == digits.str.len_chars().sum():
+        return digits
+    return digits.str.replace_many(list(_FULL_WIDTH), list("0123456789"))

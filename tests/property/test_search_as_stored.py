@@ -8,6 +8,7 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orchestration.normalize import emails
 from orchestration.normalize.phones import known_regions, may_be_one_of, read_phone
 from orchestration.privacy.bytes_search import text_columns_holding
 from orchestration.privacy.strings import Strings
@@ -32,6 +33,7 @@ CONTACTS = [
     "名前は田中",
 ]
 pieces = st.sampled_from([*CONTACTS, "x", " ", "-", ".", "1", "é", "\\u540d", "%E5", '"', "\n", "\x00"])
+FULL_WIDTH = str.maketrans("0123456789", "０１２３４５６７８９")
 texts = st.one_of(st.none(), st.lists(pieces, max_size=4).map("".join))
 
 
@@ -77,8 +79,27 @@ def test_a_text_that_is_read_as_a_number_may_be_that_number(region, kind, shape,
     varied.national_number = example.national_number // 10_000 * 10_000 + end
     for number in (example, varied):
         written = [phonenumbers.format_number(number, style), str(number.national_number)]
-        for text in [shape.format(part) for part in written]:
+        wide = [part.translate(FULL_WIDTH) for part in written]
+        for text in [shape.format(part) for part in (*written, *wide)]:
             value, _ = read_phone(text, region)
             if value is not None:
                 may_be = pl.select(may_be_one_of(pl.lit(text), [value])).item()
                 assert may_be, (text, region, value)
+
+
+local = st.text(st.sampled_from("aAzÉéＡ１İıſKß.+-_"), min_size=1, max_size=6)
+domains = st.sampled_from(
+    ["example.com", "EXAMPLE.com", "Ｅxample.com", "K.example.com", "bücher.example", "K.Example.COM"]
+)
+shapes = st.sampled_from(
+    ["{}", " {} ", "mailto:{}", "MAILTO:{}", "Li Wei <{}>", "<{}>", "\u3000{}", "<mailto:{}>", "{}\n"]
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(local, domains, shapes)
+def test_a_text_that_is_read_as_an_address_may_be_that_address(name, domain, shape):
+    text = shape.format(f"{name}@{domain}")
+    value = pl.select(emails.emails(pl.lit(text))).to_series().struct.field("value").item()
+    if value is not None:
+        assert pl.select(emails.may_be_one_of(pl.lit(text), ["other@example.com", value])).item(), (text, value)
