@@ -31,7 +31,8 @@ import polars as pl
 
 from orchestration.contracts import CONTRACTS, Kind, Pii
 from orchestration.contracts.mapping import TableMapping
-from orchestration.normalize.phones import may_be_one_of
+from orchestration.normalize import emails, phones
+from orchestration.normalize.batches import cleaned
 from orchestration.normalize.table import LOAD_ROW, NormaliseContext, read_columns, source_fields
 from orchestration.privacy.strings import ERASED, tokens
 from orchestration.pseudonym import pseudonyms
@@ -45,6 +46,8 @@ _MEASURED = {"nps", "csat", "ces", "rating", "choice"}
 _PARENTS = {"answer": ("response", "response_id"), "ticket_event": ("ticket", "ticket_id")}
 """Tables whose rows belong to a record of another table of the same source, and the column that names it."""
 _REFERRING = ("customer_source", "customer_id", "email", "phone", "external_id", "anonymous_id", "user_id")
+_CONTACTS = {"email": emails.may_be_one_of, "phone": phones.may_be_one_of}
+"""Contacts, with what says which texts may be one of some."""
 _TOKEN_LENGTH = 24
 
 
@@ -165,7 +168,7 @@ class Screen:
         for table, mapping in self.config.tables.items():
             if not (columns := self._compared(table)):
                 continue
-            read = self._read(table, mapping, self._without_other_phones(mapping, rows, columns), columns)
+            read = self._read_known(table, mapping, rows, columns)
             found |= table_hits(self.matcher, self.source.source, table, read)
         return found
 
@@ -193,27 +196,45 @@ class Screen:
         read = read_columns(CONTRACTS[table], _numbered(rows).lazy(), mapping, self._context(), ("source_id",))
         return read.select("source_id").collect().to_series()
 
+    def may_have_key(self, table: str, keys: Collection[str]) -> pl.Expr:
+        """Rows that may have one of ``keys``, by the first field of the key alone; never misses one.
+
+        Every row where ``key_fields`` gives none.
+        """
+        mapping = self.config.tables[table]
+        key = mapping.primary_key or self.config.primary_key
+        if not isinstance(key, list):
+            return pl.lit(value=True)
+        # A field may hold the separator, so that it may reach to any of them.
+        parts = [some.removeprefix(mapping.key_prefix).split(":") for some in keys]
+        starts = {":".join(part[: end + 1]) for part in parts for end in range(len(part))}
+        return cleaned(pl.col(key[0])).is_in(sorted(starts))
+
     def key_fields(self, table: str) -> set[str] | None:
         """Source fields that ``keys`` needs; None where the key says nothing about other versions of a row."""
         key = self.config.tables[table].primary_key or self.config.primary_key
         return set(key) if isinstance(key, list) else None
 
-    def _without_other_phones(
-        self, mapping: TableMapping, rows: pl.DataFrame, columns: Collection[str]
-    ) -> pl.DataFrame:
-        """``rows`` without phone numbers that cannot be a known one: reading one takes as long as all else of a row."""
-        entry = mapping.fields.get("phone")
-        if not isinstance(self.matcher, PlainMatcher) or "phone" not in columns or entry is None:
-            return rows
-        others = source_fields(mapping, self._context(), [name for name in columns if name != "phone"])
-        is_plain = entry.value is None and entry.map is None and entry.default is None
-        if not is_plain or others is None or len(entry.source_fields) != 1 or entry.source_fields[0] in others:
-            return rows
-        (name,) = entry.source_fields
-        if name not in rows.columns:
-            return rows
-        may_be = may_be_one_of(pl.col(name), self.matcher.identifiers["phone"])
-        return rows.with_columns(pl.when(may_be).then(name).alias(name))
+    def _read_known(self, table: str, mapping: TableMapping, rows: pl.DataFrame, columns: list[str]) -> pl.DataFrame:
+        """``columns`` of a table as far as they are compared: a contact that cannot be a known one may be null.
+
+        Reading a contact takes as long as all else of a row.
+        """
+        known = self.matcher.identifiers if isinstance(self.matcher, PlainMatcher) else {}
+        may_be: dict[str, pl.Expr] = {}
+        for column, may_be_one_of in _CONTACTS.items():
+            entry = mapping.fields.get(column)
+            if column in columns and column in known and entry is not None and len(entry.source_fields) == 1:
+                (name,) = entry.source_fields
+                if name in rows.columns and entry.value is None and entry.map is None and entry.default is None:
+                    may_be[column] = may_be_one_of(pl.col(name), known[column]).fill_null(value=False)
+        read = self._read(table, mapping, rows, [name for name in columns if name not in may_be])
+        for column, condition in may_be.items():
+            at = rows.select(condition.arg_true()).to_series()
+            values = self._read(table, mapping, rows[at], [column])[column]
+            nothing = pl.repeat(None, rows.height, dtype=values.dtype, eager=True)
+            read = read.with_columns(nothing.scatter(at, values).alias(column))
+        return read
 
     def _compared(self, table: str) -> list[str]:
         return compared_columns(self.matcher, self.source.source, table)

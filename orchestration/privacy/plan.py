@@ -302,7 +302,8 @@ class Planner:
                     if manifest.removed_at is None and fields <= set(manifest.columns)
                 ]
                 for some in _batches((manifest, part) for manifest in manifests for part in manifest.parts):
-                    key_rows = self._together(some).select(*fields, *META_SCHEMA, _PART).collect()
+                    candidates = self._together(some).filter(screen.may_have_key(table, touched))
+                    key_rows = candidates.select(*fields, *META_SCHEMA, _PART).collect()
                     is_version = screen.keys(table, key_rows.drop(_PART)).is_in(list(touched)).fill_null(value=False)
                     for (position,), versions in key_rows.filter(is_version).group_by(_PART):
                         self._add_rows(loads, some[int(str(position))][0], source, set(versions[_NUMBER]))
