@@ -298,7 +298,9 @@ class Landing:
                     if manifest.removed_at is None:
                         content.add(kept, columns, sign)
                     deleted += sign * int(frame["_deleted"].sum())
-                after = pl.concat([before.filter(~is_ours), ours]).sort("_load_row")
+                after = before.filter(~is_ours)
+                if ours.height or not after["_load_row"].is_sorted():
+                    after = pl.concat([after, ours]).sort("_load_row")
                 if after.height:
                     parts.append(_store(after, manifest.folder / _next_name(part.name)))
             rejects: list[Part] = []
