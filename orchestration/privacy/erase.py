@@ -2,7 +2,8 @@
 
 ``begin`` comes before anything is extracted: it finds the person, puts their identifiers on the suppression list and
 takes them out of clean tables, identity tables, quarantine and landing, in this order, because what the clean layer
-has to lose is worked out from the landing. The night then does its usual work. ``compact`` takes what dbt deleted
+has to lose is worked out from the landing. The evidence of identity resolution leaves whole, for everybody: the night,
+which then does its usual work, makes it anew of the clean tables. ``compact`` takes what dbt deleted
 out of the bytes of its two files before they are published, and ``finish``, behind publishing, removes earlier
 releases, masks the strings in logs and the like, searches every file, and only then puts an audit row in place of the
 request.
@@ -41,6 +42,8 @@ from orchestration.warehouse.publish import prune, releases
 
 _QUARANTINE = CONTROL["quarantine"].schema
 _IDENTITY = ("identity_evidence", "person_record", "person_change")
+_MADE_ANEW = "identity_evidence"
+"""Identity table that resolution makes of the clean tables alone; the others go on from what they hold."""
 
 SearchedFor = dict[Subject, Searched]
 """Landed parts that hold nothing of a person, by person."""
@@ -133,6 +136,9 @@ def begin(settings: Settings, sources: Mapping[str, SourceConfig], searched: Sea
         for name, number in counts.items():
             total[name] = total.get(name, 0) + number
         done.append(request.request_id)
+    if done:
+        # Behind the last request, for each counts its own rows in it.
+        store.empty(DERIVED[_MADE_ANEW])
     return Begun(tuple(done), tuple(refused), total)
 
 
@@ -280,7 +286,8 @@ def _apply(
     """Change every layer; the landing last, for the rest is worked out from it."""
     apply_to_clean(store, plan.tables)
     for table in _IDENTITY:
-        store.replace(DERIVED[table], _without(store.scan(DERIVED[table]), subject).collect())
+        if table != _MADE_ANEW:
+            store.replace(DERIVED[table], _without(store.scan(DERIVED[table]), subject).collect())
     planner = _planner(settings, store, sources)
     control = Control(settings.control_dir)
     landing = Landing(settings.landing_dir)

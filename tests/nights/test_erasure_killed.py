@@ -22,7 +22,7 @@ from orchestration.privacy import plan
 from orchestration.privacy.erase import begin, finish
 from orchestration.privacy.landed import Mode
 from orchestration.privacy.requests import ErasureError, Request, pending, write
-from orchestration.privacy.subject import find
+from orchestration.privacy.subject import Subject, find
 from orchestration.privacy.suppression import read, screen_of
 from orchestration.pseudonym import pseudonym
 from orchestration.sources.config import load_sources
@@ -153,6 +153,26 @@ def test_the_clean_layer_equals_a_rebuild_from_the_landing_and_again_changes_not
     assert_same(content(settings), again)
     for contract in CONTRACTS:
         assert again[contract].equals(erased[contract]), contract
+
+
+@pytest.mark.parametrize("mode", ["delete", "anonymise"])
+def test_evidence_leaves_whole_and_is_made_anew_of_the_clean_tables(settings, mode):
+    store = CleanStore(settings.clean_dir, settings.business_timezone)
+    ask(settings, mode, "q1", email="c3@example.com")
+    ask(settings, mode, "q2", email="c4@example.com")
+    begin(settings, load_sources(settings.sources_dir))
+    assert store.scan(DERIVED["identity_evidence"]).collect().is_empty()
+    waiting, _ = pending(settings.home)
+    assert [request.counts["identity_rows"] > 3 for request in waiting] == [True, True]
+    night(settings)
+    made = store.scan(DERIVED["identity_evidence"]).collect()
+    assert made.height
+    if mode == "delete":
+        nodes = pl.concat([Subject.from_json(request.found).nodes() for request in waiting])
+        assert made.join(nodes, on=nodes.columns, how="semi").is_empty()
+    shutil.rmtree(store.folder(DERIVED["identity_evidence"]))
+    night(settings)
+    assert store.scan(DERIVED["identity_evidence"]).collect().equals(made)
 
 
 def test_anonymised_rows_keep_scores_and_lose_who_gave_them(settings):
