@@ -108,8 +108,14 @@ def _holding(parts: Iterable[tuple[str, pa.Buffer]], strings: Strings) -> set[st
     return found
 
 
-def places_holding(path: Path, strings: Strings) -> list[int]:
+def places_holding(path: Path, strings: Strings, at: Collection[int] | None = None) -> list[int]:
     """Places of a file, one a block of it, at which a string may stand as it is; never misses one.
+
+    Args:
+        path: The file.
+        strings: What is looked for.
+        at: Places (bytes from the beginning) whose blocks are searched, with what begins in front of one or goes on
+            behind it; default all.
 
     Returns:
         Bytes from the beginning: where the block begins.
@@ -122,14 +128,29 @@ def places_holding(path: Path, strings: Strings) -> list[int]:
         starts = np.append(0, np.arange(DUCKDB_HEADER, size, BLOCK)).astype(np.int64)
         ends = pa.py_buffer(np.append(starts, size).tobytes())
         blocks = pa.Array.from_buffers(pa.large_binary(), len(starts), [None, ends, content])
+        is_chosen = np.ones(len(starts), dtype=bool)
+        if at is not None:
+            is_chosen[:] = False
+            within = np.array([place for place in at if place < size], dtype=np.int64)
+            is_chosen[np.searchsorted(starts, within, side="right") - 1] = True
         # What lies across the end of a block is found in what lies around it.
         around = strings.reach
-        seams = [content[max(0, start - around) : start + around].to_pybytes() for start in map(int, starts[1:])]
-        hits = matches(blocks, strings)
-        hits = [
-            a or b for a, b in zip(hits, [False, *matches(pa.array(seams, pa.large_binary()), strings)], strict=True)
+        is_seam = is_chosen[1:] | is_chosen[:-1]
+        seams = [
+            content[max(0, start - around) : start + around].to_pybytes() for start in starts[1:][is_seam].tolist()
         ]
-    return [int(start) for start, is_hit in zip(starts, hits, strict=True) if is_hit]
+        hits = np.zeros(len(starts), dtype=bool)
+        # One after another, those that lie side by side are not copied.
+        for first, last in _ranges(is_chosen):
+            hits[first:last] = matches(blocks.slice(first, last - first), strings)
+        hits[1:][is_seam] |= np.array(matches(pa.array(seams, pa.large_binary()), strings), dtype=bool)
+    return starts[hits].tolist()
+
+
+def _ranges(chosen: np.ndarray) -> list[tuple[int, int]]:
+    """Where runs of true values begin and end."""
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], chosen, [False])).astype(np.int8)))
+    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 
 
 def matches(texts: pa.Array, strings: Strings) -> list[bool]:

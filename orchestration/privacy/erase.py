@@ -153,9 +153,9 @@ def compact(settings: Settings) -> bool:
     if not begun:
         return False
     strings = _strings(begun)
-    clear(settings.marts_path, settings, lambda path: places_holding(path, strings))
     beside = {settings.marts_path.stem: settings.marts_path}
-    clear(settings.warehouse_path, settings, lambda path: places_holding(path, strings), beside)
+    clear(settings.marts_path, settings, lambda path, at: places_holding(path, strings, at))
+    clear(settings.warehouse_path, settings, lambda path, at: places_holding(path, strings, at), beside)
     return True
 
 

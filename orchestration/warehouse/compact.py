@@ -107,6 +107,15 @@ class Layout:
         """Whether something is stored in a block; the header counts as one."""
         return block < 0 or block in self.columns or block in self.described
 
+    @property
+    def in_use(self) -> set[int]:
+        """Numbers of the blocks in which something is stored; the header's counts as one."""
+        return {self.block_of(0), *self.columns, *self.described}
+
+    def places_of(self, blocks: Iterable[int]) -> list[int]:
+        """Where some blocks begin in the file."""
+        return sorted({max(0, HEADER + block * self.block_size) for block in blocks})
+
     def stored_at(self, places: Iterable[int]) -> dict[RowGroup, set[str]]:
         """Columns of row groups that have bytes in the blocks at some places (bytes from the beginning of the file)."""
         found: dict[RowGroup, set[str]] = {}
@@ -119,7 +128,7 @@ class Layout:
 def clear(
     path: Path,
     settings: Settings,
-    found: Callable[[Path], Collection[int]],
+    found: Callable[[Path, Collection[int] | None], Collection[int]],
     beside: Mapping[str, Path] | None = None,
 ) -> None:
     """Take deleted rows out of a file's bytes, as far as one of certain texts is found in them.
@@ -127,7 +136,8 @@ def clear(
     Args:
         path: The file. Nothing happens where it does not exist.
         settings: Memory and threads.
-        found: Gives places (bytes from the beginning) of a file at which one of the texts may stand.
+        found: Gives places (bytes from the beginning) of a file at which one of the texts may stand; of all of them, or
+            of the blocks that begin at some places.
         beside: Other databases that its views refer to, by name.
 
     Raises:
@@ -138,14 +148,17 @@ def clear(
     _fresh(path)
     _checkpoint(path)
     if before := _overwrite_free(path, settings):
-        places = found(path)
+        places = found(path, None)
         if not places:
             return
         if _write_anew(path, settings, before, places) and (now := _overwrite_free(path, settings)):
-            blocks = {now.block_of(place) for place in found(path)}
+            # DuckDB writes into free blocks alone, and rows of today: where nothing was found, nothing deleted is now.
+            changed = {before.block_of(place) for place in places} | now.described.keys()
+            changed |= {block for block in now.in_use if block not in before.columns}
+            blocks = {now.block_of(place) for place in found(path, now.places_of(changed))}
             if described := blocks & now.described.keys():
                 _overwrite_parts(path, now, described)
-                blocks = {now.block_of(place) for place in found(path)}
+                blocks = {now.block_of(place) for place in found(path, now.places_of(changed | described))}
             if not any(before.is_in_use(block) or block in now.described for block in blocks):
                 return
     compact(path, settings, beside)
@@ -330,10 +343,9 @@ def _write_anew(path: Path, settings: Settings, layout: Layout, places: Collecti
             rows = " OR ".join(group.condition for group in some)
             try:
                 connection.execute("BEGIN")
-                connection.execute(f"CREATE TEMP TABLE written_anew AS SELECT * FROM {table} WHERE {rows}")
+                # What is inserted lies behind the row groups, and so is not deleted with them.
+                connection.execute(f"INSERT INTO {table} SELECT * FROM {table} WHERE {rows}")
                 connection.execute(f"DELETE FROM {table} WHERE {rows}")
-                connection.execute(f"INSERT INTO {table} SELECT * FROM written_anew")
-                connection.execute("DROP TABLE written_anew")
                 connection.execute("COMMIT")
             except duckdb.Error:
                 # Closing the connection takes back what was not committed.

@@ -7,6 +7,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from orchestration.privacy.bytes_search import BLOCK
 from orchestration.settings import Settings
 from orchestration.warehouse import compact as compaction
 from orchestration.warehouse.compact import WITHOUT_PACKING, clear, layout_of
@@ -29,11 +30,14 @@ def copies(monkeypatch):
     return made
 
 
-def places(path):
-    content, found, at = path.read_bytes(), [], -1
-    while (at := content.find(SECRET, at + 1)) >= 0:
-        found.append(at)
-    return found
+def places(path, at=None):
+    return matching(re.escape(SECRET), path, at)
+
+
+def matching(pattern, path, at):
+    """Where a pattern is found, within the blocks that begin at some places."""
+    found = [match.start() for match in re.finditer(pattern, path.read_bytes())]
+    return [place for place in found if at is None or any(begin <= place < begin + BLOCK for begin in at)]
 
 
 def make(path, *statements, packing=False):
@@ -168,6 +172,21 @@ def test_a_text_in_a_block_that_was_not_written_since_is_left_to_the_copy(tmp_pa
     assert copies == [path]
 
 
+def test_a_file_is_searched_once_and_then_where_it_was_written(tmp_path, settings, copies):
+    path = tmp_path / "a.duckdb"
+    make(path, BIG, SMALL)
+    make(path, *STALE, "DROP TABLE small")
+    asked = []
+    clear(path, settings, lambda path, at: (asked.append(at), places(path, at))[1])
+    assert copies == [] and places(path) == []
+    with duckdb.connect(str(path), read_only=True) as connection:
+        layout = layout_of(connection)
+    first, *more = asked
+    assert first is None and more and None not in more
+    assert all(0 in at and {layout.places_of([block])[0] for block in layout.described} <= set(at) for at in more)
+    assert max(len(at) for at in more) < layout.blocks
+
+
 def test_a_file_that_is_not_there_is_nothing_to_clear(tmp_path, settings):
     clear(tmp_path / "none.duckdb", settings, places)
     assert list(tmp_path.iterdir()) == []
@@ -177,9 +196,8 @@ SHORT = b"aaaa-%03d"
 """As many characters as DuckDB keeps of the least value of a segment."""
 
 
-def short_places(path):
-    content = path.read_bytes()
-    return [match.start() for match in re.finditer(re.escape(SHORT % 7), content)]
+def short_places(path, at=None):
+    return matching(re.escape(SHORT % 7), path, at)
 
 
 def make_with_least(path, *, of_table):
@@ -244,7 +262,7 @@ def test_a_free_block_behind_the_end_of_the_file_is_no_reason_to_copy(tmp_path, 
 
     monkeypatch.setattr(compaction, "layout_of", one_more)
     size = path.stat().st_size
-    clear(path, settings, lambda _: [])
+    clear(path, settings, lambda *_: [])
     assert copies == [] and path.stat().st_size == size
 
 
@@ -258,5 +276,5 @@ def test_what_a_killed_run_left_beside_the_file_goes(tmp_path, settings, spilled
         left.mkdir()
         left /= "duckdb_temp_storage_DEFAULT-0.tmp"
     left.write_bytes(SECRET)
-    clear(path, settings, lambda _: [])
+    clear(path, settings, lambda *_: [])
     assert list(tmp_path.iterdir()) == [path]

@@ -70,6 +70,22 @@ def test_a_text_is_found_at_any_place_of_a_file(tmp_path, at):
     assert places_holding(path, STRINGS) == []
 
 
+@pytest.mark.parametrize("at", [0, 5, 12288 - 3, 12288, 12288 + BLOCK - 1, 12288 + 2 * BLOCK - 13, 12288 + 3 * BLOCK])
+def test_a_text_is_found_in_the_chosen_blocks_and_across_their_ends(tmp_path, at):
+    path = tmp_path / "a.bin"
+    text = b"c3@example.com"
+    path.write_bytes(b"\xff" * at + text + b"\x00" * (12288 + 4 * BLOCK - at))
+    starts = [0, *range(12288, path.stat().st_size, BLOCK)]
+    whole = places_holding(path, STRINGS)
+    for first, start in enumerate(starts):
+        end = starts[first + 1] if first + 1 < len(starts) else path.stat().st_size
+        found = places_holding(path, STRINGS, [start, start + 1])
+        assert bool(found) or at + len(text) <= start or at >= end
+        assert set(found) <= set(whole)
+    assert places_holding(path, STRINGS, starts) == whole
+    assert places_holding(path, STRINGS, []) == places_holding(path, STRINGS, [1 << 40]) == []
+
+
 def test_what_was_searched_is_known_by_its_bytes_and_not_by_name_size_or_time(tmp_path):
     path, searched = tmp_path / "a.parquet", Searched()
     path.write_bytes(b"nothing of hers")
