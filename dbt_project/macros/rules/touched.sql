@@ -156,8 +156,8 @@ left join built on true
 
 {% macro get_incremental_moved_visitors_sql(arg_dict) -%}
     {%- set goes -%}
-        (record_table, source, source_id) in (
-            select (record_table, source, source_id) from {{ ref('int_visitor_moved') }}
+        (record_table, {{ fingerprint(['source', 'source_id']) }}) in (
+            select (record_table, record_hash) from {{ ref('int_visitor_moved') }}
         )
     {%- endset -%}
     {{ overwrite(arg_dict, goes, web_scope()) }}

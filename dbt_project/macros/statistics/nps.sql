@@ -14,8 +14,8 @@
 {%- endmacro %}
 
 {# Whose vote an answer is: the person's; who is not known votes with every response. #}
-{% macro voter_id(answer) -%}
-    coalesce({{ answer }}.person_id, {{ answer }}.response_key)
+{% macro voter_id(of='') -%}
+    coalesce({{ of }}person_id, {{ of }}response_key)
 {%- endmacro %}
 
 {% macro nps_score(promoters, detractors, n) -%}

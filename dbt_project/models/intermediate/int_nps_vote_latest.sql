@@ -9,7 +9,7 @@ with vote as (
         answer_key,
         response_key,
         person_id,
-        {{ voter_id('answer') }} as voter_id,
+        {{ voter_id() }} as voter_id,
         case
             when question_touchpoint_id is not null or survey_kind = 'transactional' then 'touchpoint'
             else 'relational'
@@ -26,12 +26,8 @@ with vote as (
         weight,
         source,
         source_id
-    from {{ ref('int_answer_scored') }} as answer
-    where
-        metric = 'nps' and is_valid and is_counted
-        {%- if answer_scope() == 'touched' %}
-        and {{ voter_id('answer') }} in (select touched.voter_id from {{ ref('int_voter_touched') }} as touched)
-        {%- endif %}
+    from {{ ref('int_answer_scored') }}
+    where metric = 'nps' and is_valid and is_counted
 ),
 
 ranked as (
@@ -42,6 +38,9 @@ ranked as (
             order by answered_at desc, source desc, source_id desc
         ) as day_rank
     from vote
+    {%- if answer_scope() == 'touched' %}
+    where voter_id in (select touched.voter_id from {{ ref('int_voter_touched') }} as touched)
+    {%- endif %}
 ),
 
 daily as (

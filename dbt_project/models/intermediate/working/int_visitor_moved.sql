@@ -1,4 +1,7 @@
-{# Visitors and logins whom identity resolution has given another person since the last build, or none. #}
+{#
+    Visitors and logins whom identity resolution has given another person since the last build, or none. By hash: who was
+    erased is not kept here.
+#}
 {%- set persons_before = adapter.get_relation(target.database, 'working', 'int_visitor_person_built') -%}
 with person as (
     select * from {{ ref('stg_person_record') }}
@@ -9,11 +12,10 @@ before as (
     select * from {{ persons_before or 'person' }}
 )
 
-select
+select distinct
     coalesce(person.record_table, before.record_table) as record_table,
-    coalesce(person.source, before.source) as source,
-    coalesce(person.source_id, before.source_id) as source_id,
-    person.person_id
+    {{ fingerprint(['coalesce(person.source, before.source)', 'coalesce(person.source_id, before.source_id)']) }}
+        as record_hash
 from person
 full join before
     on

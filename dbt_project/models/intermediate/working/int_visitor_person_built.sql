@@ -5,9 +5,15 @@
 -- depends_on: {{ ref('fct_session') }}
 -- depends_on: {{ ref('int_visitor_login') }}
 select
-    record_table,
-    source,
-    source_id,
-    person_id
-from {{ ref('int_visitor_moved') if web_scope() == 'touched' else ref('stg_person_record') }}
-where record_table in ('visitor', 'login') and person_id is not null
+    record.record_table,
+    record.source,
+    record.source_id,
+    record.person_id
+from {{ ref('stg_person_record') }} as record
+{%- if web_scope() == 'touched' %}
+inner join {{ ref('int_visitor_moved') }} as moved
+    on
+        record.record_table = moved.record_table
+        and {{ fingerprint(['record.source', 'record.source_id']) }} = moved.record_hash
+{%- endif %}
+where record.record_table in ('visitor', 'login')

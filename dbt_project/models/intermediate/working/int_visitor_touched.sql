@@ -3,24 +3,7 @@
     another person since the last build, and those whom a build that failed on the way had listed. Where everybody's
     are made anew, nobody is listed.
 #}
-{%- set logins_before = adapter.get_relation(target.database, 'intermediate', 'int_visitor_login') -%}
-with moved as (
-    select * from {{ ref('int_visitor_moved') }}
-),
-
-login_before as (
-    {% if logins_before -%}
-    select * from {{ logins_before }}
-    {%- else -%}
-    select
-        source,
-        source_id as user_id,
-        {{ fingerprint(['source', 'source_id']) }} as visitor_hash
-    from moved
-    {%- endif %}
-),
-
-touched as (
+{%- set logins_before = adapter.get_relation(target.database, 'intermediate', 'int_visitor_login') -%}with touched as (
     select entity.key as visitor_hash
     from {{ touched_log('web_event', 'entity') }} as entity
     inner join {{ ref('int_web_scope') }} as scope
@@ -28,17 +11,18 @@ touched as (
             entity.sequence > scope.built_sequence
             and entity.sequence <= scope.sequence
     union
-    select {{ fingerprint(['source', 'source_id']) }} as visitor_hash
-    from moved
+    select record_hash as visitor_hash
+    from {{ ref('int_visitor_moved') }}
     where record_table = 'visitor'
+    {%- if logins_before %}
     union
     select login_before.visitor_hash
-    from login_before
-    inner join moved
+    from {{ logins_before }} as login_before
+    inner join {{ ref('int_visitor_moved') }} as moved
         on
-            login_before.source = moved.source
-            and login_before.user_id = moved.source_id
+            {{ fingerprint(['login_before.source', 'login_before.user_id']) }} = moved.record_hash
             and moved.record_table = 'login'
+    {%- endif %}
     {%- if web_scope() == 'touched' %}
     union
     {{ listed_in_vain('int_visitor_touched', 'visitor_hash', 'int_web_built') }}

@@ -7,7 +7,7 @@
 {%- if answer_scope() == 'touched' %}
 {%- set before = adapter.get_relation(target.database, 'intermediate', 'int_nps_vote_latest') %}
 with touched as (
-    select {{ voter_id('answer') }} as voter_id
+    select {{ voter_id('answer.') }} as voter_id
     from {{ answer }} as answer
     inner join {{ response }} as response on answer.response_key = response.response_key
     union
@@ -24,7 +24,7 @@ select
 from touched
 {%- else %}
 select
-    {{ voter_id('answer') }} as voter_id,
+    {{ voter_id('answer.') }} as voter_id,
     '{{ invocation_id }}' as invocation_id
 from {{ answer }} as answer
 where false
