@@ -166,6 +166,8 @@ def warehouse_assets(settings: Settings) -> dg.AssetsDefinition:
         if _built_project(settings) != project_hash:
             context.log.info("the dbt project is not the one that built the tables: incremental models are made anew")
             arguments.append("--full-refresh")
+            # Should it fail, what it leaves is of two projects: the one before must not take it for its own.
+            _project_note(settings).unlink(missing_ok=True)
         failure = None
         for event in _invoke(settings, arguments):
             if isinstance(event, dg.Failure):

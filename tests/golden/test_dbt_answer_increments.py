@@ -152,6 +152,31 @@ def test_votes_of_a_build_that_failed_behind_them_are_made_anew(nights):
     assert nights.tables() == nights.at_once()
 
 
+@pytest.mark.parametrize("cause", ["question", "asked"])
+def test_a_build_of_everything_that_failed_is_not_built_upon_when_its_cause_is_gone(nights, cause):
+    """It listed nobody, so that nothing else says whom it made otherwise."""
+    belong(nights, r0="p0", r1="p7", r2="p2")
+    if cause == "question":
+        ask(nights, scale_direction="descending")
+    select = ("--resource-type", "model", "seed", "--select", "+int_answer_scored", "+fct_response")
+    nights.warehouse.build(*select, *(["--full-refresh"] if cause == "asked" else []))
+    respond(nights, 0, 1, 2)
+    ask(nights)
+    assert nights.build() == ("all", 0)
+    assert nights.tables() == nights.at_once()
+    assert nights.build() == ("touched", 0)
+
+
+def test_one_table_made_anew_by_hand_is_whole(nights):
+    nights.merge(answer("r1", "ltr", 9))
+    assert nights.build() == ("touched", 1)
+    nights.warehouse.build("--resource-type", "model", "--select", "fct_response", "--full-refresh")
+    with nights.warehouse.connect(read_only=False) as connection:
+        connection.execute("DROP TABLE warehouse.intermediate.int_nps_vote_latest")
+    nights.warehouse.build("--resource-type", "model", "--select", "int_nps_vote_latest")
+    assert nights.tables() == nights.at_once()
+
+
 def test_a_response_that_changes_back_behind_a_build_that_failed_takes_its_answers_along(nights):
     belong(nights, r0="p0", r1="p7", r2="p2")
     nights.warehouse.build("--resource-type", "model", "seed", "--select", "+int_answer_scored")

@@ -13,9 +13,9 @@
     {{ return(scope_of('int_answer_scope')) }}
 {%- endmacro %}
 
-{% macro scope_of(model) -%}
-    {%- if execute -%}
-        {%- set asked = ref(model) -%}
+{% macro scope_of(asked_model) -%}
+    {%- if execute and not flags.FULL_REFRESH and not is_missing_increment() -%}
+        {%- set asked = ref(asked_model) -%}
         {%- set scope = adapter.get_relation(asked.database, asked.schema, asked.identifier) -%}
         {%- if scope is not none -%}
             {{ return(run_query('select scope from ' ~ scope).columns[0].values()[0]) }}
@@ -24,16 +24,29 @@
     {{ return('all') }}
 {%- endmacro %}
 
+{# Whether the model is one of those, and its table is gone: what a scope says of the others does not hold for it. #}
+{% macro is_missing_increment() -%}
+    {{ return(
+        model.resource_type == 'model'
+        and model.config.materialized == 'incremental'
+        and adapter.get_relation(this.database, this.schema, this.identifier) is none
+    ) }}
+{%- endmacro %}
+
 {#
     One row: what a build makes of an area, and on what it builds. The last build is built upon where the log of
     touched entities still holds the change that it ended with, and where neither DuckDB's hashes nor anything else
-    that decides about an entity has changed.
+    that decides about an entity has changed. A build of all entities that did not come to its end is not built upon:
+    it listed nobody, and what it was for may have changed back.
 
     table: table of the clean layer whose log is read.
     built: relation with what the last build ended with, or none where it cannot be built upon.
+    scope: model that asks; it holds what the build before was made of.
     settings: query of one row and column, settings: a text that differs where an entity would come out otherwise.
 #}
-{% macro scope_query(table, built, settings) -%}
+{% macro scope_query(table, built, scope, settings) -%}
+{%- set before = adapter.get_relation(target.database, 'working', scope) -%}
+{%- set known = adapter.get_columns_in_relation(before) | map(attribute='name') | list if built else [] -%}
 with log as (
     select
         max(sequence) as sequence,
@@ -49,7 +62,7 @@ rule as (
 
 -- Nothing where the last build cannot be built upon.
 built as (
-    {% if built -%}
+    {% if 'invocation_id' in known -%}
     select
         state.sequence,
         state.settings
@@ -58,6 +71,10 @@ built as (
         on
             state.sequence = change.sequence
             and state.token = change.token
+    inner join {{ before }} as build
+        on
+            build.scope = 'touched'
+            or build.invocation_id = state.invocation_id
     {%- else -%}
     select
         sequence,
@@ -79,7 +96,8 @@ select
     built.sequence as built_sequence,
     log.sequence,
     log.token,
-    rule.settings
+    rule.settings,
+    '{{ invocation_id }}' as invocation_id
 from log
 cross join rule
 left join built on true

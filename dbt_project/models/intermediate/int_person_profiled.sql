@@ -26,7 +26,6 @@ with customer as (
 
 select
     person_id,
-    count(*) as n_customer_records,
     min(created_at) as created_at,
     {%- set order = ['version_at', 'source', 'source_id'] %}
     {{ latest_by('country', order) }} as country,

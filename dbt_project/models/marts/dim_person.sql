@@ -3,6 +3,7 @@ with member as (
         person_id,
         min(first_extracted_at) as first_extracted_at,
         count(*) as n_records,
+        count(case when record_table = 'customer' then 1 end) as n_customer_records,
         count(case when record_table = 'visitor' then 1 end) as n_visitor_records
     from {{ ref('stg_person_record') }}
     group by person_id
@@ -57,7 +58,7 @@ select
     member.person_id,
     member.n_records > member.n_visitor_records as is_identified,
     member.n_records,
-    coalesce(person.n_customer_records, 0) as n_customer_records,
+    member.n_customer_records,
     coalesce(
         least(
             person.created_at, sales.first_ordered_at, visit.first_session_at, voice.first_answered_at,

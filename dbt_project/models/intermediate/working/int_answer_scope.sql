@@ -1,4 +1,5 @@
 {%- set built = built_upon('int_answer_built', {
+    'int_answer_scope': 'working',
     'int_response_built': 'working',
     'int_response_touched': 'working',
     'int_voter_touched': 'working',
@@ -17,4 +18,4 @@
         from {{ ref('int_question_versioned') }}
     ) as question
 {%- endset -%}
-{{ scope_query('answer', built, settings) }}
+{{ scope_query('answer', built, 'int_answer_scope', settings) }}

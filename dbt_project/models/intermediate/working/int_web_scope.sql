@@ -1,4 +1,5 @@
 {%- set built = built_upon('int_web_built', {
+    'int_web_scope': 'working',
     'int_visitor_person_built': 'working',
     'int_visitor_touched': 'working',
     'int_person_touched': 'working',
@@ -37,4 +38,4 @@
             )
         )) as settings
 {%- endset -%}
-{{ scope_query('web_event', built, settings) }}
+{{ scope_query('web_event', built, 'int_web_scope', settings) }}
