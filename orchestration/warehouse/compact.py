@@ -4,8 +4,9 @@ A row that is deleted stays in its row group until the group is written anew, an
 bytes until it is used again. ``clear`` overwrites the blocks that nothing uses, writes row groups anew in whose blocks
 a text is found, and looks again; ``compact`` writes the whole file anew, where that does not help.
 
-A block that was written since holds rows of today and nothing else: DuckDB fills what is left of it with zeros. What is
-found there belongs to a row that is still shown, such as a longer id that begins like the one looked for.
+A block that was written since holds rows of today. Between the places of texts and the texts themselves lies what was
+in that memory before: it is overwritten where a text is found in the block. What is left of a block DuckDB fills with
+zeros. What is found then belongs to a row that is still shown, such as a longer id that begins like the one looked for.
 
 What DuckDB itself writes down (which block holds what, the first eight bytes of the least and the greatest value of a
 segment) lies in blocks of 64 parts, each used or not. Parts that nothing uses are overwritten where a text is found in
@@ -21,6 +22,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import struct
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import groupby
@@ -57,6 +59,8 @@ HEADER = 3 * 4096
 _OLD = "before_compaction"
 _CHECKSUM = 8
 """Bytes in front of a block's content that hold its checksum."""
+_TWO_NUMBERS = 8
+"""Bytes in front of an uncompressed segment of texts: how many bytes they are, and where they end."""
 _PARTS = 64
 """Parts of a block that describes others; each has as many bytes, a multiple of eight."""
 
@@ -80,6 +84,33 @@ _Column = tuple[RowGroup, str]
 
 
 @dataclass(frozen=True)
+class Texts:
+    """A segment of texts.
+
+    Attributes:
+        first: Where in its block it begins, behind the checksum.
+        rows: Number of rows.
+        packing: How DuckDB stores it.
+    """
+
+    first: int
+    rows: int
+    packing: str
+
+    def gap(self, block: bytes | bytearray) -> tuple[int, int]:
+        """From where to where in its block nothing is stored: places lie in front, texts behind.
+
+        As DuckDB lays them (``uncompressed_string_storage.hpp``, ``dictionary/common.hpp``). Nothing where the numbers
+        in front make no sense.
+        """
+        begin = _CHECKSUM + self.first
+        size, end, places, count = struct.unpack_from("<4I", block, begin)
+        first = places + 4 * count if self.packing == "Dictionary" else _TWO_NUMBERS + 4 * self.rows
+        last = end - size
+        return (begin + first, begin + last) if 0 <= first <= last and begin + end <= len(block) else (begin, begin)
+
+
+@dataclass(frozen=True)
 class Layout:
     """What a file's blocks hold.
 
@@ -89,6 +120,7 @@ class Layout:
         free: Blocks that nothing uses; None where they are not as many as DuckDB counts.
         columns: Columns of row groups that have bytes in a block.
         described: Blocks that hold what DuckDB itself writes down, with the numbers of their parts that nothing uses.
+        texts: Segments of texts with a gap, by block.
         hiding: Tables, as SQL names them, of which some text cannot be found by its bytes.
     """
 
@@ -97,6 +129,7 @@ class Layout:
     free: list[int] | None
     columns: Mapping[int, frozenset[_Column]]
     described: Mapping[int, Collection[int]]
+    texts: Mapping[int, Collection[Texts]]
     hiding: frozenset[str]
 
     def block_of(self, place: int) -> int:
@@ -156,12 +189,24 @@ def clear(
             changed = {before.block_of(place) for place in places} | now.described.keys()
             changed |= {block for block in now.in_use if block not in before.columns}
             blocks = {now.block_of(place) for place in found(path, now.places_of(changed))}
-            if described := blocks & now.described.keys():
-                _overwrite_parts(path, now, described)
-                blocks = {now.block_of(place) for place in found(path, now.places_of(changed | described))}
+            blocks = _overwrite_unused(path, now, blocks, found)
             if not any(before.is_in_use(block) or block in now.described for block in blocks):
                 return
     compact(path, settings, beside)
+    if now := _overwrite_free(path, settings):
+        _overwrite_unused(path, now, {now.block_of(place) for place in found(path, None)}, found)
+
+
+def overwrite_gaps(path: Path, settings: Settings, tables: Iterable[str]) -> None:
+    """Overwrite what lies between texts and their places in segments of some tables of schema ``main``.
+
+    In place: nobody else may have the file yet. DuckDB writes there what was in its memory before.
+    """
+    with duckdb.connect(str(path), read_only=True, config=_config(settings)) as connection:
+        layout = layout_of(connection)
+    names = {sql_name(("main", table)) for table in tables}
+    blocks = [block for block, some in layout.columns.items() if names & {group.table for group, _ in some}]
+    _overwrite_within(path, layout, blocks)
 
 
 def compact(path: Path, settings: Settings, beside: Mapping[str, Path] | None = None) -> None:
@@ -230,6 +275,7 @@ def layout_of(connection: duckdb.DuckDBPyConnection) -> Layout:
         "WHERE database_name = current_database()"
     ).fetchall()[0]
     columns: dict[int, set[_Column]] = {}
+    texts: dict[int, list[Texts]] = {}
     hiding: set[str] = set()
     tables = connection.execute(
         "SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = current_database() AND NOT temporary"
@@ -238,7 +284,7 @@ def layout_of(connection: duckdb.DuckDBPyConnection) -> Layout:
         table = sql_name(names)
         segments = connection.execute(
             'SELECT row_group_id, column_name, column_path, segment_type, "count", compression, block_id, '
-            f"additional_block_ids FROM pragma_storage_info({quoted(table)})"
+            f"additional_block_ids, block_offset FROM pragma_storage_info({quoted(table)})"
         ).fetchall()
         # Every column of a row group has as many rows, its validity too.
         sizes: dict[int, int] = {}
@@ -246,11 +292,13 @@ def layout_of(connection: duckdb.DuckDBPyConnection) -> Layout:
         for number, _, part, kind, rows, *_ in segments:
             if (part, kind) == counted:
                 sizes[number] = sizes.get(number, 0) + rows
-        first, ranges = 0, {}
+        begin, ranges = 0, {}
         for number, rows in sorted(sizes.items()):
-            ranges[number] = RowGroup(table, first, first + rows - 1)
-            first += rows
-        for number, column, _, _, _, packing, block, more in segments:
+            ranges[number] = RowGroup(table, begin, begin + rows - 1)
+            begin += rows
+        for number, column, _, kind, rows, packing, block, more, first in segments:
+            if kind == "VARCHAR" and packing in {"Uncompressed", "Dictionary"} and block is not None and block >= 0:
+                texts.setdefault(block, []).append(Texts(first, rows, packing))
             # A text longer than a block's share goes on in another block, so that its bytes may be torn apart.
             if packing not in _SHOWING or more:
                 hiding.add(table)
@@ -265,6 +313,7 @@ def layout_of(connection: duckdb.DuckDBPyConnection) -> Layout:
         unused if len(unused) == free else None,
         {block: frozenset(some) for block, some in columns.items()},
         described,
+        texts,
         frozenset(hiding),
     )
 
@@ -301,27 +350,42 @@ def _overwrite_free(path: Path, settings: Settings) -> Layout | None:
     return layout
 
 
-def _overwrite_parts(path: Path, layout: Layout, blocks: Iterable[int]) -> None:
-    """Overwrite the parts that nothing uses of blocks that describe others.
+def _overwrite_unused(
+    path: Path, layout: Layout, blocks: set[int], found: Callable[[Path, Collection[int] | None], Collection[int]]
+) -> set[int]:
+    """Overwrite what nothing uses within blocks in which a text is found; the blocks in which one is found then.
 
-    A block with parts in use must never be half written, so that a copy takes the file's place. A block whose checksum
-    is not the one expected is left as it is.
+    A block that is in use must never be half written, so that a copy takes the file's place.
     """
+    if not blocks & (layout.described.keys() | layout.texts.keys()):
+        return blocks
     fresh = _fresh(path)
     shutil.copyfile(path, fresh)
+    _overwrite_within(fresh, layout, blocks)
+    _replace(path, fresh)
+    return {layout.block_of(place) for place in found(path, layout.places_of(blocks))}
+
+
+def _overwrite_within(path: Path, layout: Layout, blocks: Iterable[int]) -> None:
+    """Overwrite parts that nothing uses of blocks that describe others, and gaps of those that hold texts.
+
+    A block whose checksum is not the one expected is left as it is.
+    """
     length = (layout.block_size - _CHECKSUM) // _PARTS // 8 * 8
-    with fresh.open("r+b", buffering=0) as file:
+    with path.open("r+b", buffering=0) as file:
         for number in blocks:
             place = HEADER + number * layout.block_size
             block = bytearray(os.pread(file.fileno(), layout.block_size, place))
             if block[:_CHECKSUM] != _checksum(block[_CHECKSUM:]):
                 continue
-            for part in layout.described[number]:
-                first = _CHECKSUM + part * length
-                block[first : first + length] = bytes(length)
+            parts = (_CHECKSUM + part * length for part in layout.described.get(number, ()))
+            unused = [(first, first + length) for first in parts]
+            unused += [texts.gap(block) for texts in layout.texts.get(number, ())]
+            for first, last in unused:
+                block[first:last] = bytes(last - first)
             block[:_CHECKSUM] = _checksum(block[_CHECKSUM:])
             os.pwrite(file.fileno(), block, place)
-    _replace(path, fresh)
+        os.fsync(file.fileno())
 
 
 def _checksum(content: bytes | bytearray) -> bytes:

@@ -39,6 +39,7 @@ import polars as pl
 from orchestration.contracts import CONTROL, Contract
 from orchestration.lineage.sql import quote
 from orchestration.settings import Settings
+from orchestration.warehouse.compact import overwrite_gaps
 from orchestration.warehouse.files import quoted, sync
 
 DATABASE = "marts.duckdb"
@@ -520,6 +521,7 @@ def _add_control(path: Path, frames: Mapping[str, pl.DataFrame], settings: Setti
             for column in contract.all_columns:
                 connection.execute(f'COMMENT ON COLUMN "{name}"."{column.name}" IS {quoted(column.description)}')
         connection.execute("CHECKPOINT")
+    overwrite_gaps(path, settings, frames)
 
 
 def _export(

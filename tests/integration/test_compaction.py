@@ -1,6 +1,7 @@
 """What was deleted from a DuckDB file is in none of its bytes afterwards, and everything else is as it was."""
 
 import re
+import struct
 from dataclasses import replace
 from pathlib import Path
 
@@ -278,3 +279,85 @@ def test_what_a_killed_run_left_beside_the_file_goes(tmp_path, settings, spilled
     left.write_bytes(SECRET)
     clear(path, settings, lambda *_: [])
     assert list(tmp_path.iterdir()) == [path]
+
+
+GAPS = {
+    "Uncompressed": "CREATE TABLE t AS SELECT md5(range::VARCHAR) || range AS text FROM range(6000)",
+    "Dictionary": "CREATE TABLE t AS SELECT md5((range % 5000)::VARCHAR) || (range % 5000) AS text FROM range(10000)",
+}
+
+
+def write_into_a_gap(path, settings):
+    """Write the secret between places and texts of a segment, as DuckDB does with memory; how the segment is packed."""
+    with duckdb.connect(str(path), read_only=True) as connection:
+        layout = layout_of(connection)
+    content = bytearray(path.read_bytes())
+    for number, some in layout.texts.items():
+        place = compaction.HEADER + number * layout.block_size
+        block = content[place : place + layout.block_size]
+        for texts in some:
+            first, last = texts.gap(block)
+            if last - first >= len(SECRET):
+                block[last - len(SECRET) : last] = SECRET
+                block[:8] = compaction._checksum(block[8:])
+                content[place : place + layout.block_size] = block
+                path.write_bytes(content)
+                return texts.packing
+    raise AssertionError("no segment has a gap")
+
+
+@pytest.fixture(params=GAPS)
+def with_a_gap(request, tmp_path, settings):
+    """A file with the secret in the gap of a segment."""
+    path = tmp_path / "gap.duckdb"
+    make(path, GAPS[request.param])
+    assert write_into_a_gap(path, settings) == request.param
+    return path
+
+
+def test_what_was_in_memory_is_taken_out_from_between_texts_and_their_places(with_a_gap, settings):
+    before = content(with_a_gap)
+    assert len(places(with_a_gap)) == 1
+    compaction.overwrite_gaps(with_a_gap, settings, ["other"])
+    assert len(places(with_a_gap)) == 1
+    compaction.overwrite_gaps(with_a_gap, settings, ["t"])
+    assert places(with_a_gap) == []
+    assert content(with_a_gap) == before
+
+
+def test_a_copy_is_searched_like_what_was_written_anew(with_a_gap, settings, monkeypatch):
+    before = content(with_a_gap)
+    # Nothing is written anew, and the copy is one of every byte.
+    monkeypatch.setattr(compaction, "_write_anew", lambda *_: False)
+    monkeypatch.setattr(compaction, "compact", lambda *_: None)
+    clear(with_a_gap, settings, places)
+    assert places(with_a_gap) == []
+    assert content(with_a_gap) == before
+
+
+def test_a_segment_whose_numbers_make_no_sense_has_no_gap():
+    texts = compaction.Texts(0, 10, "Uncompressed")
+    block = bytearray(4096)
+    for size, end in ((5000, 4000), (10, 5000), (4050, 4080)):
+        block[8:16] = struct.pack("<2I", size, end)
+        first, last = texts.gap(block)
+        assert first == last
+    block[8:16] = struct.pack("<2I", 100, 4000)
+    assert texts.gap(block) == (8 + 8 + 40, 8 + 3900)
+
+
+def test_writing_anew_in_a_process_that_has_seen_the_text_leaves_no_byte_of_it(tmp_path, settings):
+    """DuckDB fills new segments with what was in memory; by chance, so that a few rounds are played."""
+    for turn in range(3):
+        path = tmp_path / f"seen{turn}.duckdb"
+        make(
+            path,
+            *(
+                f"CREATE TABLE t{number} AS SELECT range AS id, CASE WHEN range % 5 = 1 THEN '{SECRET.decode()}' "
+                f"ELSE repeat(md5((range + {turn})::VARCHAR), 3) || (range % 1000) END AS text FROM range(130000)"
+                for number in range(3)
+            ),
+        )
+        make(path, *(f"DELETE FROM t{number} WHERE text = '{SECRET.decode()}'" for number in range(3)))
+        clear(path, settings, places)
+        assert places(path) == []
