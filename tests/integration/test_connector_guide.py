@@ -69,18 +69,22 @@ def test_the_source_is_checked_planned_and_loaded_as_the_guide_says(home, capsys
     assert rows(home, "responses")["answers.score"].to_list() == ["9", "9"]
 
     assert main(["sources", "run", "teashop"]) == 0
-    assert capsys.readouterr().out.count("nothing new") == 6
+    said = capsys.readouterr().out
+    # In the hours behind the shop's midnight the lag reaches into the day before, whose orders are read once more.
+    is_repeated = "teashop.orders: nothing new" not in said
+    assert said.count("nothing new") == 6 - is_repeated
+    assert rows(home, "orders")["order"].n_unique() == 24
     assert main(["sources", "loads", "teashop.orders", "--last", "1"]) == 0
     head, load = capsys.readouterr().out.splitlines()
     assert head.split()[-3:] == ["complete", "seconds", "requests"]
-    assert "incremental  unchanged" in load
+    assert f"incremental  {'committed' if is_repeated else 'unchanged'}" in load
 
     before = (datetime.now(UTC).date() - timedelta(days=3)).isoformat()
     assert main(["sources", "run", "teashop.orders", "--backfill", f"{before}..{before}"]) == 0
     assert "rows landed" in capsys.readouterr().out
-    first, *_, backfill = Landing(home / "landing").manifests("teashop", "orders")
+    *_, last, backfill = Landing(home / "landing").manifests("teashop", "orders")
     assert backfill.kind == "backfill"
-    assert backfill.cursor_to in {None, first.cursor_to}, "the cursor stays"
+    assert backfill.cursor_to in {None, last.cursor_to}, "the cursor stays"
     # A day has four orders; slices that are aligned reach to the midnights around it.
     assert 4 <= backfill.rows_landed <= 8
 
