@@ -138,7 +138,7 @@ def begin(settings: Settings, sources: Mapping[str, SourceConfig], searched: Sea
         done.append(request.request_id)
     if done:
         # Behind the last request, for each counts its own rows in it.
-        store.empty(DERIVED[_MADE_ANEW])
+        store.replace(DERIVED[_MADE_ANEW], pl.DataFrame(schema=DERIVED[_MADE_ANEW].schema))
     return Begun(tuple(done), tuple(refused), total)
 
 

@@ -201,19 +201,21 @@ class Screen:
 
         Every row where ``key_fields`` gives none.
         """
-        mapping = self.config.tables[table]
-        key = mapping.primary_key or self.config.primary_key
+        key = self._key(table)
         if not isinstance(key, list):
             return pl.lit(value=True)
         # A field may hold the separator, so that it may reach to any of them.
-        parts = [some.removeprefix(mapping.key_prefix).split(":") for some in keys]
+        parts = [some.removeprefix(self.config.tables[table].key_prefix).split(":") for some in keys]
         starts = {":".join(part[: end + 1]) for part in parts for end in range(len(part))}
         return cleaned(pl.col(key[0])).is_in(sorted(starts))
 
     def key_fields(self, table: str) -> set[str] | None:
         """Source fields that ``keys`` needs; None where the key says nothing about other versions of a row."""
-        key = self.config.tables[table].primary_key or self.config.primary_key
+        key = self._key(table)
         return set(key) if isinstance(key, list) else None
+
+    def _key(self, table: str) -> list[str] | str | None:
+        return self.config.tables[table].primary_key or self.config.primary_key
 
     def _read_known(self, table: str, mapping: TableMapping, rows: pl.DataFrame, columns: list[str]) -> pl.DataFrame:
         """``columns`` of a table as far as they are compared: a contact that cannot be a known one may be null.
@@ -315,8 +317,7 @@ class Screen:
         return read["question_id"].is_in(list(self._measured(mapping.survey))).fill_null(value=False)
 
     def _key_fields(self) -> set[str]:
-        keys = [mapping.primary_key or self.config.primary_key for mapping in self.config.tables.values()]
-        keys.append(self.config.primary_key)
+        keys = [*map(self._key, self.config.tables), self.config.primary_key]
         return {name for key in keys if isinstance(key, list) for name in key}
 
     def _technical_fields(self) -> set[str]:

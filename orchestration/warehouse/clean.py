@@ -367,13 +367,6 @@ class CleanStore:
             write_parquet(rows, path)
         return True
 
-    def empty(self, contract: Contract) -> None:
-        """Take every row out of a derived table that is made anew in any case."""
-        self.ensure(contract)
-        with exclusive(self.folder(contract)):
-            (self.folder(contract) / f"{WHOLE}.parquet").unlink(missing_ok=True)
-            sync(self.folder(contract))
-
     def day_expression(self, contract: Contract) -> pl.Expr:
         """Business day of a row's event time; null where the table has none."""
         if contract.event_time is None:

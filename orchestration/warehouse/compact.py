@@ -81,6 +81,9 @@ class RowGroup:
 
 _Column = tuple[RowGroup, str]
 """A column of a row group."""
+_Found = Callable[[Path, Collection[int] | None], Collection[int]]
+"""Gives places (bytes from the beginning) of a file at which one of certain texts may stand; of all of them, or of the
+blocks that begin at some places."""
 
 
 @dataclass(frozen=True)
@@ -140,11 +143,6 @@ class Layout:
         """Whether something is stored in a block; the header counts as one."""
         return block < 0 or block in self.columns or block in self.described
 
-    @property
-    def in_use(self) -> set[int]:
-        """Numbers of the blocks in which something is stored; the header's counts as one."""
-        return {self.block_of(0), *self.columns, *self.described}
-
     def places_of(self, blocks: Iterable[int]) -> list[int]:
         """Where some blocks begin in the file."""
         return sorted({max(0, HEADER + block * self.block_size) for block in blocks})
@@ -161,7 +159,7 @@ class Layout:
 def clear(
     path: Path,
     settings: Settings,
-    found: Callable[[Path, Collection[int] | None], Collection[int]],
+    found: _Found,
     beside: Mapping[str, Path] | None = None,
 ) -> None:
     """Take deleted rows out of a file's bytes, as far as one of certain texts is found in them.
@@ -187,14 +185,13 @@ def clear(
         if _write_anew(path, settings, before, places) and (now := _overwrite_free(path, settings)):
             # DuckDB writes into free blocks alone, and rows of today: where nothing was found, nothing deleted is now.
             changed = {before.block_of(place) for place in places} | now.described.keys()
-            changed |= {block for block in now.in_use if block not in before.columns}
-            blocks = {now.block_of(place) for place in found(path, now.places_of(changed))}
-            blocks = _overwrite_unused(path, now, blocks, found)
+            changed |= {-1, *now.columns} - before.columns.keys()
+            blocks = _overwrite_unused(path, now, now.places_of(changed), found)
             if not any(before.is_in_use(block) or block in now.described for block in blocks):
                 return
     compact(path, settings, beside)
     if now := _overwrite_free(path, settings):
-        _overwrite_unused(path, now, {now.block_of(place) for place in found(path, None)}, found)
+        _overwrite_unused(path, now, None, found)
 
 
 def overwrite_gaps(path: Path, settings: Settings, tables: Iterable[str]) -> None:
@@ -350,13 +347,12 @@ def _overwrite_free(path: Path, settings: Settings) -> Layout | None:
     return layout
 
 
-def _overwrite_unused(
-    path: Path, layout: Layout, blocks: set[int], found: Callable[[Path, Collection[int] | None], Collection[int]]
-) -> set[int]:
+def _overwrite_unused(path: Path, layout: Layout, at: Collection[int] | None, found: _Found) -> set[int]:
     """Overwrite what nothing uses within blocks in which a text is found; the blocks in which one is found then.
 
     A block that is in use must never be half written, so that a copy takes the file's place.
     """
+    blocks = {layout.block_of(place) for place in found(path, at)}
     if not blocks & (layout.described.keys() | layout.texts.keys()):
         return blocks
     fresh = _fresh(path)

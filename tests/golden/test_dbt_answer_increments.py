@@ -144,14 +144,6 @@ def test_a_vote_that_counts_again_comes_back(nights):
     assert nights.tables() == nights.at_once()
 
 
-def test_votes_of_a_build_that_failed_behind_them_are_made_anew(nights):
-    belong(nights, r0="p0", r1="p7", r2="p2")
-    nights.warehouse.build("--resource-type", "model", "seed", "--select", "+int_nps_vote_latest")
-    respond(nights, 0, 1, 2)
-    assert nights.build() == ("touched", 1)
-    assert nights.tables() == nights.at_once()
-
-
 @pytest.mark.parametrize("cause", ["question", "asked"])
 def test_a_build_of_everything_that_failed_is_not_built_upon_when_its_cause_is_gone(nights, cause):
     """It listed nobody, so that nothing else says whom it made otherwise."""
@@ -177,9 +169,10 @@ def test_one_table_made_anew_by_hand_is_whole(nights):
     assert nights.tables() == nights.at_once()
 
 
-def test_a_response_that_changes_back_behind_a_build_that_failed_takes_its_answers_along(nights):
+@pytest.mark.parametrize("last", ["int_answer_scored", "int_nps_vote_latest"])
+def test_a_response_that_changes_back_behind_a_build_that_failed_takes_its_answers_along(nights, last):
     belong(nights, r0="p0", r1="p7", r2="p2")
-    nights.warehouse.build("--resource-type", "model", "seed", "--select", "+int_answer_scored")
+    nights.warehouse.build("--resource-type", "model", "seed", "--select", f"+{last}")
     respond(nights, 0, 1, 2)
     assert nights.build() == ("touched", 1)
     assert nights.tables() == nights.at_once()

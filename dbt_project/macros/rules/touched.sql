@@ -29,7 +29,7 @@
     {{ return(
         model.resource_type == 'model'
         and model.config.materialized == 'incremental'
-        and adapter.get_relation(this.database, this.schema, this.identifier) is none
+        and load_relation(this) is none
     ) }}
 {%- endmacro %}
 
@@ -41,12 +41,11 @@
 
     table: table of the clean layer whose log is read.
     built: relation with what the last build ended with, or none where it cannot be built upon.
-    scope: model that asks; it holds what the build before was made of.
     settings: query of one row and column, settings: a text that differs where an entity would come out otherwise.
 #}
-{% macro scope_query(table, built, scope, settings) -%}
-{%- set before = adapter.get_relation(target.database, 'working', scope) -%}
-{%- set known = adapter.get_columns_in_relation(before) | map(attribute='name') | list if built else [] -%}
+{% macro scope_query(table, built, settings) -%}
+{%- set before = load_relation(this) -%}
+{%- set known = adapter.get_columns_in_relation(before) | map(attribute='name') | list if built and before else [] -%}
 with log as (
     select
         max(sequence) as sequence,
@@ -157,19 +156,19 @@ left join built on true
     place. Also right for entities of whom nothing is left.
 #}
 {% macro get_incremental_touched_visitors_sql(arg_dict) -%}
-    {{ overwrite_entities(arg_dict, 'visitor_hash', 'int_visitor_touched', web_scope()) }}
+    {{ overwrite_entities(arg_dict, 'visitor_hash') }}
 {%- endmacro %}
 
 {% macro get_incremental_touched_persons_sql(arg_dict) -%}
-    {{ overwrite_entities(arg_dict, 'person_id', 'int_person_touched', web_scope()) }}
+    {{ overwrite_entities(arg_dict, 'person_id') }}
 {%- endmacro %}
 
 {% macro get_incremental_touched_responses_sql(arg_dict) -%}
-    {{ overwrite_entities(arg_dict, 'response_key', 'int_response_touched', answer_scope()) }}
+    {{ overwrite_entities(arg_dict, 'response_key') }}
 {%- endmacro %}
 
 {% macro get_incremental_touched_voters_sql(arg_dict) -%}
-    {{ overwrite_entities(arg_dict, 'voter_id', 'int_voter_touched', answer_scope()) }}
+    {{ overwrite_entities(arg_dict, 'voter_id') }}
 {%- endmacro %}
 
 {% macro get_incremental_moved_visitors_sql(arg_dict) -%}
@@ -197,8 +196,19 @@ left join built on true
     {%- endif -%}
 {%- endmacro %}
 
-{% macro overwrite_entities(arg_dict, entity, touched, scope) -%}
-    {{ overwrite(arg_dict, entity ~ ' in (select ' ~ entity ~ ' from ' ~ ref(touched) ~ ')', scope) }}
+{# The model that lists touched entities, and the one that says whether only theirs are made anew; by their column. #}
+{% macro touched_and_scope(entity) -%}
+    {{ return({
+        'visitor_hash': ('int_visitor_touched', 'int_web_scope'),
+        'person_id': ('int_person_touched', 'int_web_scope'),
+        'response_key': ('int_response_touched', 'int_answer_scope'),
+        'voter_id': ('int_voter_touched', 'int_answer_scope'),
+    }[entity]) }}
+{%- endmacro %}
+
+{% macro overwrite_entities(arg_dict, entity) -%}
+    {%- set touched, scope = touched_and_scope(entity) -%}
+    {{ overwrite(arg_dict, entity ~ ' in (select ' ~ entity ~ ' from ' ~ ref(touched) ~ ')', scope_of(scope)) }}
 {%- endmacro %}
 
 {# What fits the condition 'goes' goes, or all of it; what the model gives takes its place. #}

@@ -28,6 +28,11 @@ def env_var(name: str, default: str = "") -> str:
     return default or name
 
 
+def load_relation(relation: Any) -> str:
+    """The table, as if it were there."""
+    return str(relation)
+
+
 class _Adapter:
     @staticmethod
     def dispatch(name: str) -> Callable[..., str]:

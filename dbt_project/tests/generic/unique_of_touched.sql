@@ -4,12 +4,7 @@
     changed since the test passed.
 #}
 {% test unique_of_touched(model, columns, entity) %}
-{%- set touched, scope = {
-    'visitor_hash': ('int_visitor_touched', 'int_web_scope'),
-    'person_id': ('int_person_touched', 'int_web_scope'),
-    'response_key': ('int_response_touched', 'int_answer_scope'),
-    'voter_id': ('int_voter_touched', 'int_answer_scope'),
-}[entity] %}
+{%- set touched, scope = touched_and_scope(entity) %}
 -- depends_on: {{ ref(touched) }}, {{ ref(scope) }}
 {%- set key = columns | join(', ') %}
 select

@@ -1,5 +1,4 @@
 {%- set built = built_upon('int_answer_built', {
-    'int_answer_scope': 'working',
     'int_response_built': 'working',
     'int_response_touched': 'working',
     'int_voter_touched': 'working',
@@ -18,4 +17,4 @@
         from {{ ref('int_question_versioned') }}
     ) as question
 {%- endset -%}
-{{ scope_query('answer', built, 'int_answer_scope', settings) }}
+{{ scope_query('answer', built, settings) }}

@@ -1,5 +1,4 @@
 {%- set built = built_upon('int_web_built', {
-    'int_web_scope': 'working',
     'int_visitor_person_built': 'working',
     'int_visitor_touched': 'working',
     'int_person_touched': 'working',
@@ -38,4 +37,4 @@
             )
         )) as settings
 {%- endset -%}
-{{ scope_query('web_event', built, 'int_web_scope', settings) }}
+{{ scope_query('web_event', built, settings) }}
