@@ -10,6 +10,7 @@ from orchestration.assets.dbt import WRITER_POOL as DUCKDB_POOL
 from orchestration.assets.dbt import rewriting_files
 from orchestration.assets.keys import COMPACTION, ERASURE, ERASURE_DONE, OWNERS, PUBLISHED
 from orchestration.privacy import erase
+from orchestration.privacy.bytes_search import Places
 from orchestration.settings import Settings
 from orchestration.sources.config import SourceConfig
 
@@ -29,6 +30,7 @@ def privacy_assets(
         clock: Gives the time of an audit row.
     """
     searched: erase.SearchedFor = {}
+    known = Places()
 
     @dg.asset(
         key=ERASURE,
@@ -62,7 +64,7 @@ def privacy_assets(
     )
     def _compact() -> dg.MaterializeResult:
         with rewriting_files(settings):
-            done = erase.compact(settings)
+            done = erase.compact(settings, known)
         return dg.MaterializeResult(metadata={"compacted": done})
 
     @dg.asset(
@@ -77,8 +79,9 @@ def privacy_assets(
         ),
     )
     def _finish(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-        rows = erase.finish(settings, sources, run_id=context.run_id, now=clock(), searched=searched)
+        rows = erase.finish(settings, sources, run_id=context.run_id, now=clock(), searched=searched, known=known)
         searched.clear()
+        known.clear()
         return dg.MaterializeResult(metadata={"requests": dg.MetadataValue.json(rows)})
 
     return [_erase, _compact, _finish]

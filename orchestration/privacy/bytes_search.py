@@ -52,6 +52,34 @@ class Searched:
         return bool(self._hashes) and file_sha256(path) in self._hashes
 
 
+class Places:
+    """Where in files some strings may stand, as searched last by whoever wrote them; of use within one process.
+
+    It holds as long as nobody wrote to a file since, by its number in the file system and its time of change.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[Path, tuple[Strings, tuple[int, ...], frozenset[int]]] = {}
+
+    def keep(self, path: Path, strings: Strings, places: Iterable[int]) -> None:
+        """Remember what was found in a file as it is now."""
+        self._known[path] = (strings, _state(path), frozenset(places))
+
+    def of(self, path: Path, strings: Strings) -> list[int] | None:
+        """Places of a file as ``places_holding`` gives them; None where they are not known."""
+        known = self._known.get(path)
+        return sorted(known[2]) if known is not None and known[:2] == (strings, _state(path)) else None
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._known.clear()
+
+
+def _state(path: Path) -> tuple[int, ...]:
+    state = path.stat()
+    return (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
+
+
 def text_columns_holding(path: Path, strings: Strings, leave_out: Collection[str] = ()) -> set[str]:
     """Text columns of a Parquet file in which a string may stand; never misses one.
 

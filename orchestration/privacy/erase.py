@@ -14,18 +14,19 @@ is changed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import reduce
 from operator import or_
+from pathlib import Path
 
 import polars as pl
 
 from orchestration.contracts import CONTROL, DERIVED
 from orchestration.identity.evidence import NODE
 from orchestration.privacy import requests, search, suppression
-from orchestration.privacy.bytes_search import Searched, places_holding
+from orchestration.privacy.bytes_search import Places, Searched, places_holding
 from orchestration.privacy.landed import Mode
 from orchestration.privacy.plan import LoadChange, Plan, Planner, apply_to_clean, masked_rejects
 from orchestration.privacy.requests import ErasureError, Request
@@ -147,15 +148,30 @@ def is_under_way(settings: Settings) -> bool:
     return bool(_begun(settings))
 
 
-def compact(settings: Settings) -> bool:
-    """Take what was deleted out of the bytes of dbt's two files where a request is under way; whether one is."""
+def compact(settings: Settings, known: Places | None = None) -> bool:
+    """Take what was deleted out of the bytes of dbt's two files where a request is under way; whether one is.
+
+    Args:
+        settings: Where everything lies.
+        known: Takes where a text is found in the two files still, for ``finish`` in the same process.
+    """
     begun = _begun(settings)
     if not begun:
         return False
     strings = _strings(begun)
-    beside = {settings.marts_path.stem: settings.marts_path}
-    clear(settings.marts_path, settings, lambda path, at: places_holding(path, strings, at))
-    clear(settings.warehouse_path, settings, lambda path, at: places_holding(path, strings, at), beside)
+    for path, beside in (
+        (settings.marts_path, {}),
+        (settings.warehouse_path, {settings.marts_path.stem: settings.marts_path}),
+    ):
+        places: set[int] = set()
+
+        def found(path: Path, at: Collection[int] | None, places: set[int] = places) -> list[int]:
+            some = places_holding(path, strings, at)
+            places.update(some)
+            return some
+
+        if clear(path, settings, found, beside) and known is not None:
+            known.keep(path, strings, places)
     return True
 
 
@@ -166,6 +182,7 @@ def finish(
     run_id: str,
     now: datetime,
     searched: SearchedFor | None = None,
+    known: Places | None = None,
 ) -> list[dict[str, int | str]]:
     """Remove what is left of the persons whose requests are under way, look whether anything is, and say so.
 
@@ -176,6 +193,7 @@ def finish(
         now: When.
         searched: What ``begin`` found in this process and with these sources; a landed part whose bytes it searched for
             the same person is not read again. Without it everything is.
+        known: What ``compact`` found in this process: the two files are not searched again unless they were written to.
 
     Returns:
         The audit row of each request.
@@ -208,12 +226,12 @@ def finish(
     }
     for path in search.files(settings, sources):
         looked_at += 1
-        if path not in landed and search.holds(path, strings, made_in=settings.clean_dir):
+        if path not in landed and search.holds(path, strings, made_in=settings.clean_dir, places=known):
             left.append(str(path.relative_to(settings.home)))
     for request in begun:
         subject = subjects[request.request_id]
-        known = {} if searched is None else searched
-        plan = _planner(settings, store, sources, known.get(subject)).plan(subject, request.mode)
+        parts = {} if searched is None else searched
+        plan = _planner(settings, store, sources, parts.get(subject)).plan(subject, request.mode)
         left += [str(change.manifest.folder.relative_to(settings.home)) for change in plan.loads if change.numbers]
         left += [str(change.manifest.folder.relative_to(settings.home)) for change in plan.loads if change.rejects]
         left += [f"clean/{table}" for table, change in plan.tables.items() if change.rows]

@@ -22,7 +22,7 @@ from typing import Any
 import duckdb
 import polars as pl
 
-from orchestration.privacy.bytes_search import BLOCK, places_holding, text_columns_holding
+from orchestration.privacy.bytes_search import BLOCK, Places, places_holding, text_columns_holding
 from orchestration.privacy.requests import folder_of
 from orchestration.privacy.strings import Strings
 from orchestration.settings import HMAC_KEY_FILE, Settings
@@ -73,13 +73,14 @@ def mask(path: Path, strings: Strings) -> bool:
     return False
 
 
-def holds(path: Path, strings: Strings, made_in: Path | None = None) -> bool:
+def holds(path: Path, strings: Strings, made_in: Path | None = None, places: Places | None = None) -> bool:
     """Whether a file holds one of the strings.
 
     Args:
         path: The file.
         strings: What is looked for.
         made_in: Folder of clean tables, of which the columns that the warehouse itself makes up of digits say nothing.
+        places: Where the strings may stand in DuckDB files that were searched for them already.
     """
     with suppress(FileNotFoundError):
         match kind_of(path):
@@ -89,7 +90,7 @@ def holds(path: Path, strings: Strings, made_in: Path | None = None) -> bool:
             case "sqlite":
                 return _raw_holds(path, strings) or _sqlite_holds(path, strings)
             case "duckdb":
-                return _duckdb_holds(path, strings)
+                return _duckdb_holds(path, strings, None if places is None else places.of(path, strings))
             case "bytes":
                 return _stand_in(path.read_bytes(), strings)
     return False
@@ -219,12 +220,12 @@ def _sqlite_holds(path: Path, strings: Strings) -> bool:
         )
 
 
-def _duckdb_holds(path: Path, strings: Strings) -> bool:
+def _duckdb_holds(path: Path, strings: Strings, known: Collection[int] | None = None) -> bool:
     """Whether a DuckDB file holds one of the strings, as a value or in what it does not show.
 
     Values in whose block nothing is found need not be read, but for those that bytes do not show.
     """
-    places = places_holding(path, strings)
+    places = places_holding(path, strings) if known is None else known
     if _stands_at(path, places, strings):
         return True
     with duckdb.connect(str(path), read_only=True) as connection:

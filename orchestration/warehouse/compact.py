@@ -161,7 +161,7 @@ def clear(
     settings: Settings,
     found: _Found,
     beside: Mapping[str, Path] | None = None,
-) -> None:
+) -> bool:
     """Take deleted rows out of a file's bytes, as far as one of certain texts is found in them.
 
     Args:
@@ -171,27 +171,32 @@ def clear(
             of the blocks that begin at some places.
         beside: Other databases that its views refer to, by name.
 
+    Returns:
+        Whether every block was searched as it is now: a text stands nowhere but in those in which one was found.
+
     Raises:
         duckdb.Error: the file is open for writing elsewhere, or cannot be read.
     """
     if not path.exists():
-        return
+        return False
     _fresh(path)
     _checkpoint(path)
     if before := _overwrite_free(path, settings):
         places = found(path, None)
         if not places:
-            return
+            return True
         if _write_anew(path, settings, before, places) and (now := _overwrite_free(path, settings)):
             # DuckDB writes into free blocks alone, and rows of today: where nothing was found, nothing deleted is now.
             changed = {before.block_of(place) for place in places} | now.described.keys()
             changed |= {-1, *now.columns} - before.columns.keys()
             blocks = _overwrite_unused(path, now, now.places_of(changed), found)
             if not any(before.is_in_use(block) or block in now.described for block in blocks):
-                return
+                return True
     compact(path, settings, beside)
     if now := _overwrite_free(path, settings):
         _overwrite_unused(path, now, None, found)
+        return True
+    return False
 
 
 def overwrite_gaps(path: Path, settings: Settings, tables: Iterable[str]) -> None:
@@ -400,12 +405,15 @@ def _write_anew(path: Path, settings: Settings, layout: Layout, places: Collecti
         if _indexed(connection) & {group.table for group in groups}:
             return False
         for table, some in groupby(sorted(groups), key=lambda group: group.table):
-            rows = " OR ".join(group.condition for group in some)
+            # One by one: DuckDB reads the whole table for several of them together.
+            conditions = [group.condition for group in some]
             try:
                 connection.execute("BEGIN")
                 # What is inserted lies behind the row groups, and so is not deleted with them.
-                connection.execute(f"INSERT INTO {table} SELECT * FROM {table} WHERE {rows}")
-                connection.execute(f"DELETE FROM {table} WHERE {rows}")
+                for rows in conditions:
+                    connection.execute(f"INSERT INTO {table} SELECT * FROM {table} WHERE {rows}")
+                for rows in conditions:
+                    connection.execute(f"DELETE FROM {table} WHERE {rows}")
                 connection.execute("COMMIT")
             except duckdb.Error:
                 # Closing the connection takes back what was not committed.

@@ -188,8 +188,35 @@ def test_a_file_is_searched_once_and_then_where_it_was_written(tmp_path, setting
     assert max(len(at) for at in more) < layout.blocks
 
 
+@pytest.mark.parametrize("why", ["nothing", "rows", "longer", "described", "constraint", "long texts"])
+def test_a_text_stands_nowhere_but_where_it_was_found_if_every_block_was_searched(tmp_path, settings, why):
+    """Whoever searches the file next may look there alone, also where rows were written anew or all was copied."""
+    path = tmp_path / "a.duckdb"
+    alike = f"UPDATE big SET once = '{SECRET.decode()}7-and-more' WHERE id = 9"
+    more = {
+        "nothing": [],
+        "rows": [SMALL],
+        "longer": [alike],
+        "described": [alike, f"COMMENT ON TABLE big IS '{SECRET.decode()}'"],
+        "constraint": [
+            f"CREATE TABLE own(id INT PRIMARY KEY, text TEXT); INSERT INTO own VALUES (1, '{SECRET.decode()}')"
+        ],
+        "long texts": ["CREATE TABLE long AS SELECT repeat('x', 5000) || range AS text FROM range(100)"],
+    }[why]
+    make(path, BIG)
+    make(path, *STALE, *more)
+    reported: set[int] = set()
+    is_known = clear(path, settings, lambda path, at: (some := places(path, at), reported.update(some))[0])
+    assert is_known == (why not in {"constraint", "long texts"})
+    if is_known:
+        with duckdb.connect(str(path), read_only=True) as connection:
+            layout = layout_of(connection)
+        assert {layout.block_of(place) for place in places(path)} <= {layout.block_of(place) for place in reported}
+    assert bool(places(path)) == (why in {"rows", "longer", "described", "constraint"})
+
+
 def test_a_file_that_is_not_there_is_nothing_to_clear(tmp_path, settings):
-    clear(tmp_path / "none.duckdb", settings, places)
+    assert not clear(tmp_path / "none.duckdb", settings, places)
     assert list(tmp_path.iterdir()) == []
 
 

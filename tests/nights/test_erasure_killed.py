@@ -18,8 +18,9 @@ import pytest
 
 from orchestration.contracts import CONTRACTS, DERIVED
 from orchestration.identity.run import refresh_identity
-from orchestration.privacy import plan
-from orchestration.privacy.erase import begin, finish
+from orchestration.privacy import plan, search
+from orchestration.privacy.bytes_search import Places
+from orchestration.privacy.erase import begin, compact, finish
 from orchestration.privacy.landed import Mode
 from orchestration.privacy.requests import ErasureError, Request, pending, write
 from orchestration.privacy.subject import Subject, find
@@ -301,6 +302,36 @@ def test_landed_parts_are_not_read_again_unless_their_bytes_changed_behind_the_p
     begin(settings, sources, known)
     assert finish(settings, sources, run_id="r", now=NOW, searched=known)
     assert len(looked_at) < len(list(settings.landing_dir.rglob("*.parquet"))) * 2
+
+
+def test_files_that_were_searched_when_they_were_compacted_are_searched_again_once_written_to(settings, monkeypatch):
+    sources, known = load_sources(settings.sources_dir), Places()
+    settings.warehouse_path.parent.mkdir(exist_ok=True)
+    for path in (settings.warehouse_path, settings.marts_path):
+        with duckdb.connect(str(path)) as database:
+            database.execute(
+                "CREATE TABLE note AS SELECT 'of c3@example.com.au' AS text UNION ALL SELECT 'c3@example.com'"
+            )
+            database.execute("DELETE FROM note WHERE text = 'c3@example.com'")
+    ask(settings, email="c3@example.com")
+    begin(settings, sources)
+    looked_at = []
+    search_file = search.places_holding
+    monkeypatch.setattr(
+        search, "places_holding", lambda path, strings: (looked_at.append(path), search_file(path, strings))[1]
+    )
+    assert compact(settings, known)
+    with duckdb.connect(str(settings.warehouse_path)) as database:
+        database.execute("CREATE TABLE more AS SELECT 'to c3@example.com' AS text")
+    with pytest.raises(ErasureError, match=r"found in warehouse/warehouse\.duckdb\. The request stays"):
+        finish(settings, sources, run_id="r", now=NOW, known=known)
+    assert settings.warehouse_path in looked_at and settings.marts_path not in looked_at
+    with duckdb.connect(str(settings.warehouse_path)) as database:
+        database.execute("DROP TABLE more")
+    looked_at.clear()
+    assert compact(settings, known)
+    assert finish(settings, sources, run_id="r", now=NOW, known=known)
+    assert not {settings.warehouse_path, settings.marts_path} & set(looked_at)
 
 
 def test_rows_of_a_load_that_was_never_committed_keep_the_request_open(settings):

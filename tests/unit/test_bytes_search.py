@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from orchestration.privacy import bytes_search
-from orchestration.privacy.bytes_search import BLOCK, Searched, places_holding, text_columns_holding
+from orchestration.privacy.bytes_search import BLOCK, Places, Searched, places_holding, text_columns_holding
 from orchestration.privacy.parquet_pages import UnknownError, text_pages
 from orchestration.privacy.strings import Strings
 
@@ -169,3 +169,26 @@ def test_a_damaged_header_is_refused_or_gives_bytes_and_never_hangs(tmp_path, at
         damaged[4 + at] = byte
         with suppress(UnknownError, OSError):
             list(text_pages(pa.py_buffer(bytes(damaged)), metadata, {"text"}))
+
+
+def test_places_of_a_file_hold_until_somebody_writes_to_it(tmp_path):
+    path, others = tmp_path / "a.duckdb", Strings.of(contacts=["c4@example.com"])
+    path.write_bytes(b"of c3@example.com")
+    known = Places()
+    assert known.of(path, STRINGS) is None
+    known.keep(path, STRINGS, {BLOCK, 0})
+    assert known.of(path, STRINGS) == [0, BLOCK]
+    assert known.of(path, others) is None and known.of(tmp_path / "b.duckdb", STRINGS) is None
+    before = path.stat()
+    path.write_bytes(b"to c3@example.com")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert known.of(path, STRINGS) is None
+    known.keep(path, STRINGS, [])
+    assert known.of(path, STRINGS) == []
+    replacement = tmp_path / "new"
+    replacement.write_bytes(path.read_bytes())
+    replacement.replace(path)
+    assert known.of(path, STRINGS) is None
+    known.keep(path, STRINGS, [])
+    known.clear()
+    assert known.of(path, STRINGS) is None
