@@ -22,4 +22,7 @@ def test_the_guides_source_fills_its_tables(new_bench, tmp_path, monkeypatch):
     assert sorted(bench.clean("ticket")["customer_id"]) == ["3", "40", "80"]
     assert bench.clean("answer").select("question_id", "value_number").rows() == [("score", 9.0)] * 2
     assert bench.clean("comment")["comment_text"].to_list() == ["Warm", "Warm"]
-    assert {load["status"] for load in again.loads.values()} == {"unchanged"}
+    # In the hours behind the shop's midnight the lag reaches into the day before, whose orders are read once more.
+    others = {name: load["status"] for name, load in again.loads.items() if name != "teashop.orders"}
+    assert others == dict.fromkeys(others, "unchanged") and len(others) == len(night.loads) - 1
+    assert again.loads["teashop.orders"]["status"] in {"unchanged", "committed"}
