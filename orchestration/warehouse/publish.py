@@ -39,6 +39,7 @@ import polars as pl
 from orchestration.contracts import CONTROL, Contract
 from orchestration.lineage.sql import quote
 from orchestration.settings import Settings
+from orchestration.sources.landing import file_sha256
 from orchestration.warehouse.compact import overwrite_gaps
 from orchestration.warehouse.files import quoted, sync
 
@@ -252,7 +253,7 @@ def publish(
                 warnings=tuple(warnings),
                 stale_sources=tuple(stale_sources),
                 accepted_drops=tuple(sorted(accept_drops)),
-                database_sha256=_sha256(work / DATABASE),
+                database_sha256=file_sha256(work / DATABASE),
                 tables=tables,
                 files={name: hashlib.sha256(content).hexdigest() for name, content in sorted(extra.items())},
             )
@@ -343,7 +344,7 @@ def verify(release: Release) -> list[str]:
     for name, sha256 in expected.items():
         if not (release.path / name).is_file():
             damage.append(f"{name} is missing")
-        elif _sha256(release.path / name) != sha256:
+        elif file_sha256(release.path / name) != sha256:
             damage.append(f"{name} was changed after publishing")
     return damage
 
@@ -613,7 +614,7 @@ def _taken(before: Release | None, file: PublishedFile | None, part: _Part, fold
     if before is None or file is None or file.digest != part.digest:
         return None
     origin, target = before.parquet_dir / file.path, folder / file.path
-    if not origin.is_file() or _sha256(origin) != file.sha256:
+    if not origin.is_file() or file_sha256(origin) != file.sha256:
         return None
     target.parent.mkdir(exist_ok=True)
     try:
@@ -634,7 +635,7 @@ def _write(connection: duckdb.DuckDBPyConnection, part: _Part, folder: Path) -> 
     row = connection.execute(f"COPY ({part.query}) TO {quoted(str(path))} ({_COPY_OPTIONS})").fetchone()
     if row is None or row[0] != part.rows:
         raise PublishError(f"{path} got {row and row[0]} rows and not {part.rows}; publish again")
-    return PublishedFile(part.path, part.rows, path.stat().st_size, _sha256(path), part.digest)
+    return PublishedFile(part.path, part.rows, path.stat().st_size, file_sha256(path), part.digest)
 
 
 def _same_again(before: Release, release: Release) -> Release:
@@ -694,11 +695,6 @@ def _of_first_format(content: dict[str, Any]) -> dict[str, Any]:
         for table in content["tables"]
     ]
     return content | {"tables": tables}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _seal(work: Path) -> None:
