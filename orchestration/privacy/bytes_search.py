@@ -53,26 +53,40 @@ class Searched:
 
 
 class Places:
-    """Where in files some strings may stand, as searched last by whoever wrote them; of use within one process.
+    """Where in files some strings may stand, as found by whoever wrote them last; of use within one process.
 
-    It holds as long as nobody wrote to a file since, by its number in the file system and its time of change.
+    It holds as long as nobody wrote to a file since, by its number in the file system and its times of change.
     """
 
     def __init__(self) -> None:
-        self._known: dict[Path, tuple[Strings, tuple[int, ...], frozenset[int]]] = {}
+        self._found: dict[Path, tuple[Strings, tuple[int, ...], set[int]]] = {}
+        self._whole: set[Path] = set()
 
-    def keep(self, path: Path, strings: Strings, places: Iterable[int]) -> None:
-        """Remember what was found in a file as it is now."""
-        self._known[path] = (strings, _state(path), frozenset(places))
+    def look(self, path: Path, strings: Strings, at: Collection[int] | None = None) -> list[int]:
+        """``places_holding``, whose answer comes to those for the same strings before."""
+        # Before the search: what is written in the meantime is not known.
+        state = _state(path)
+        found = places_holding(path, strings, at)
+        before = self._found.get(path)
+        self._found[path] = (strings, state, {*found, *(before[2] if before and before[0] == strings else ())})
+        self._whole.discard(path)
+        return found
+
+    def keep(self, path: Path) -> None:
+        """Take it that every block of a file was looked at as it was at the last look."""
+        self._whole.add(path)
 
     def of(self, path: Path, strings: Strings) -> list[int] | None:
-        """Places of a file as ``places_holding`` gives them; None where they are not known."""
-        known = self._known.get(path)
-        return sorted(known[2]) if known is not None and known[:2] == (strings, _state(path)) else None
+        """Places of a file beyond which the strings do not stand; None where that is not known."""
+        if path not in self._whole:
+            return None
+        of, state, places = self._found[path]
+        return sorted(places) if (of, state) == (strings, _state(path)) else None
 
     def clear(self) -> None:
         """Forget everything."""
-        self._known.clear()
+        self._found.clear()
+        self._whole.clear()
 
 
 def _state(path: Path) -> tuple[int, ...]:

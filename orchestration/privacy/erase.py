@@ -14,19 +14,18 @@ is changed.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import reduce
 from operator import or_
-from pathlib import Path
 
 import polars as pl
 
 from orchestration.contracts import CONTROL, DERIVED
 from orchestration.identity.evidence import NODE
 from orchestration.privacy import requests, search, suppression
-from orchestration.privacy.bytes_search import Places, Searched, places_holding
+from orchestration.privacy.bytes_search import Places, Searched
 from orchestration.privacy.landed import Mode
 from orchestration.privacy.plan import LoadChange, Plan, Planner, apply_to_clean, masked_rejects
 from orchestration.privacy.requests import ErasureError, Request
@@ -159,19 +158,13 @@ def compact(settings: Settings, known: Places | None = None) -> bool:
     if not begun:
         return False
     strings = _strings(begun)
+    known = Places() if known is None else known
     for path, beside in (
         (settings.marts_path, {}),
         (settings.warehouse_path, {settings.marts_path.stem: settings.marts_path}),
     ):
-        places: set[int] = set()
-
-        def found(path: Path, at: Collection[int] | None, places: set[int] = places) -> list[int]:
-            some = places_holding(path, strings, at)
-            places.update(some)
-            return some
-
-        if clear(path, settings, found, beside) and known is not None:
-            known.keep(path, strings, places)
+        if clear(path, settings, lambda path, at: known.look(path, strings, at), beside):
+            known.keep(path)
     return True
 
 

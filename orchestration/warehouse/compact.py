@@ -38,6 +38,8 @@ from orchestration.warehouse.files import quoted, sync, temporary_path
 
 WITHOUT_PACKING = "SET disabled_compression_methods = 'fsst,zstd,dict_fsst'"
 """Texts lie in blocks as they are: once each in a segment's dictionary, or one after another."""
+_ONE_CHECKPOINT = "SET checkpoint_threshold = '1TB'"
+"""Blocks that become free while others are written are not written to before the end."""
 _SHOWING = frozenset(
     {
         "Uncompressed",
@@ -185,10 +187,11 @@ def clear(
         places = found(path, None)
         if not places:
             return True
+        checksums = _checksums(path, before)
         if _write_anew(path, settings, before, places) and (now := _overwrite_free(path, settings)):
-            # DuckDB writes into free blocks alone, and rows of today: where nothing was found, nothing deleted is now.
-            changed = {before.block_of(place) for place in places} | now.described.keys()
-            changed |= {-1, *now.columns} - before.columns.keys()
+            # What was written are rows of today: where nothing was found before, nothing deleted is now.
+            changed = {-1, *now.described, *(before.block_of(place) for place in places)}
+            changed |= {block for block, stored in _checksums(path, now).items() if checksums.get(block) != stored}
             blocks = _overwrite_unused(path, now, now.places_of(changed), found)
             if not any(before.is_in_use(block) or block in now.described for block in blocks):
                 return True
@@ -389,6 +392,15 @@ def _overwrite_within(path: Path, layout: Layout, blocks: Iterable[int]) -> None
         os.fsync(file.fileno())
 
 
+def _checksums(path: Path, layout: Layout) -> dict[int, bytes]:
+    """What the file says of the content of each block that is in use."""
+    with path.open("rb", buffering=0) as file:
+        return {
+            block: os.pread(file.fileno(), _CHECKSUM, HEADER + block * layout.block_size)
+            for block in {*layout.columns, *layout.described}
+        }
+
+
 def _checksum(content: bytes | bytearray) -> bytes:
     """Checksum of a block's content, whose length is a multiple of eight (DuckDB, ``src/common/checksum.cpp``)."""
     words = np.frombuffer(content, dtype="<u8") * np.uint64(0xBF58476D1CE4E5B9)
@@ -402,6 +414,7 @@ def _write_anew(path: Path, settings: Settings, layout: Layout, places: Collecti
     groups = layout.stored_at(places).keys()
     with duckdb.connect(str(path), config=_config(settings)) as connection:
         connection.execute(WITHOUT_PACKING)
+        connection.execute(_ONE_CHECKPOINT)
         if _indexed(connection) & {group.table for group in groups}:
             return False
         for table, some in groupby(sorted(groups), key=lambda group: group.table):

@@ -215,6 +215,34 @@ def test_a_text_stands_nowhere_but_where_it_was_found_if_every_block_was_searche
     assert bool(places(path)) == (why in {"rows", "longer", "described", "constraint"})
 
 
+@pytest.mark.parametrize("checkpoints", ["one", "many"])
+def test_blocks_that_become_free_while_others_are_written_are_searched_too(
+    tmp_path, settings, copies, monkeypatch, checkpoints
+):
+    """DuckDB brings a log of more than 16 MB into the file by itself, and then writes to blocks of rows that went."""
+    path = tmp_path / "a.duckdb"
+    wide = " || ".join(f"md5((range + {number})::VARCHAR)" for number in range(4))
+    own = f"CASE WHEN range = 7 THEN '{SECRET.decode()}' ELSE"
+    tables = [
+        f"CREATE TABLE {name} AS SELECT range AS id, {wide} AS wide, {own} {others} END AS text FROM range(100000)"
+        for name, others in {"a": "md5(range::VARCHAR)", "b": "md5(range::VARCHAR)", "c": "'x' || (range % 10)"}.items()
+    ]
+    make(path, *tables)
+    make(path, *(f"DELETE FROM {name} WHERE text LIKE 'secret%'" for name in "ab"))
+    before = content(path)
+    if checkpoints == "many":
+        monkeypatch.setattr(compaction, "_ONE_CHECKPOINT", "SELECT 1")
+    reported: set[int] = set()
+    assert clear(path, settings, lambda path, at: (some := places(path, at), reported.update(some))[0])
+    assert content(path) == before
+    with duckdb.connect(str(path), read_only=True) as connection:
+        layout = layout_of(connection)
+    assert copies == [] or checkpoints == "many"
+    (place,) = places(path)
+    assert layout.block_of(place) in {layout.block_of(other) for other in reported}
+    assert {group.table for group in layout.stored_at([place])} == {'"main"."c"'}
+
+
 def test_a_file_that_is_not_there_is_nothing_to_clear(tmp_path, settings):
     assert not clear(tmp_path / "none.duckdb", settings, places)
     assert list(tmp_path.iterdir()) == []

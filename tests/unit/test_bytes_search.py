@@ -173,22 +173,42 @@ def test_a_damaged_header_is_refused_or_gives_bytes_and_never_hangs(tmp_path, at
 
 def test_places_of_a_file_hold_until_somebody_writes_to_it(tmp_path):
     path, others = tmp_path / "a.duckdb", Strings.of(contacts=["c4@example.com"])
-    path.write_bytes(b"of c3@example.com")
+    content = bytearray(12288 + 3 * BLOCK)
+    for place in (0, 12288 + 2 * BLOCK):
+        content[place : place + 14] = b"c3@example.com"
+    path.write_bytes(content)
     known = Places()
-    assert known.of(path, STRINGS) is None
-    known.keep(path, STRINGS, {BLOCK, 0})
-    assert known.of(path, STRINGS) == [0, BLOCK]
+    assert known.look(path, STRINGS) == [0, 12288 + 2 * BLOCK]
+    assert known.of(path, STRINGS) is None, "nobody said that this was all"
+    assert known.look(path, STRINGS, [12288]) == []
+    known.keep(path)
+    assert known.of(path, STRINGS) == [0, 12288 + 2 * BLOCK], "of all looks"
     assert known.of(path, others) is None and known.of(tmp_path / "b.duckdb", STRINGS) is None
     before = path.stat()
-    path.write_bytes(b"to c3@example.com")
+    path.write_bytes(content[::-1])
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert known.of(path, STRINGS) is None
-    known.keep(path, STRINGS, [])
-    assert known.of(path, STRINGS) == []
+    known.look(path, others)
+    known.keep(path)
+    assert known.of(path, others) == [], "what was found for other strings says nothing"
+    known.look(path, others)
+    assert known.of(path, others) is None
+    known.keep(path)
     replacement = tmp_path / "new"
     replacement.write_bytes(path.read_bytes())
     replacement.replace(path)
-    assert known.of(path, STRINGS) is None
-    known.keep(path, STRINGS, [])
+    assert known.of(path, others) is None
+    known.look(path, others)
+    known.keep(path)
     known.clear()
+    assert known.of(path, others) is None
+
+
+def test_what_is_written_while_a_file_is_searched_is_not_known(tmp_path, monkeypatch):
+    path = tmp_path / "a.duckdb"
+    path.write_bytes(b"nothing")
+    monkeypatch.setattr(bytes_search, "places_holding", lambda *_: (path.write_bytes(b"c3@example.com"), [])[1])
+    known = Places()
+    known.look(path, STRINGS)
+    known.keep(path)
     assert known.of(path, STRINGS) is None
