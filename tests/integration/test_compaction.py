@@ -41,6 +41,17 @@ def matching(pattern, path, at):
     return [place for place in found if at is None or any(begin <= place < begin + BLOCK for begin in at)]
 
 
+def noting(reported):
+    """``places``, whose answers are added to a set."""
+
+    def found(path, at):
+        some = places(path, at)
+        reported.update(some)
+        return some
+
+    return found
+
+
 def make(path, *statements, packing=False):
     with duckdb.connect(str(path)) as connection:
         if not packing:
@@ -206,7 +217,7 @@ def test_a_text_stands_nowhere_but_where_it_was_found_if_every_block_was_searche
     make(path, BIG)
     make(path, *STALE, *more)
     reported: set[int] = set()
-    is_known = clear(path, settings, lambda path, at: (some := places(path, at), reported.update(some))[0])
+    is_known = clear(path, settings, noting(reported))
     assert is_known == (why not in {"constraint", "long texts"})
     if is_known:
         with duckdb.connect(str(path), read_only=True) as connection:
@@ -233,7 +244,7 @@ def test_blocks_that_become_free_while_others_are_written_are_searched_too(
     if checkpoints == "many":
         monkeypatch.setattr(compaction, "_ONE_CHECKPOINT", "SELECT 1")
     reported: set[int] = set()
-    assert clear(path, settings, lambda path, at: (some := places(path, at), reported.update(some))[0])
+    assert clear(path, settings, noting(reported))
     assert content(path) == before
     with duckdb.connect(str(path), read_only=True) as connection:
         layout = layout_of(connection)

@@ -15,8 +15,7 @@
 
 {% macro scope_of(asked_model) -%}
     {%- if execute and not flags.FULL_REFRESH and not is_missing_increment() -%}
-        {%- set asked = ref(asked_model) -%}
-        {%- set scope = adapter.get_relation(asked.database, asked.schema, asked.identifier) -%}
+        {%- set scope = load_relation(ref(asked_model)) -%}
         {%- if scope is not none -%}
             {{ return(run_query('select scope from ' ~ scope).columns[0].values()[0]) }}
         {%- endif -%}
