@@ -77,6 +77,8 @@ SCALAR_TYPES = frozenset(
 _WORK = ".work-"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=-]*")
 _TABLE = re.compile(r"[a-z][a-z0-9_]*")
+_PLAIN_MONTH = re.compile(r"\d{4}-\d{2}")
+_MONTH = " + INTERVAL 1 MONTH"
 _FORMAT = 2
 _COPY_OPTIONS = "FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1"
 
@@ -581,23 +583,32 @@ def _parts(connection: duckdb.DuckDBPyConnection, table: str) -> list[_Part]:
             [table],
         ).fetchall()
     )
-    times = [quote(column) for column, kind in columns.items() if kind in ("TIMESTAMP", "DATE")]
-    # Times in front: rows of one time are alike, so that files are small.
-    order = ", ".join([*times, *(quote(column) for column in columns if quote(column) not in times)])
+    times = [column for column, kind in columns.items() if kind in ("TIMESTAMP", "DATE")]
+    others = [column for column in columns if column not in times]
     is_cut = table.startswith(MONTHLY_PREFIX) and bool(times)
-    known = ", ".join(f"TRY_CAST({time} AS TIMESTAMP)" for time in times)
+    # Behind a key, which is in no two rows, nothing decides and all takes long to sort by.
+    decisive = others[:1] if is_cut and others[:1] and others[0].endswith("_key") else others
+    # Times in front: rows of one time are alike, so that files are small.
+    order = ", ".join(map(quote, [*times, *decisive]))
+    known = ", ".join(f"TRY_CAST({quote(time)} AS TIMESTAMP)" for time in times)
     month = f"date_trunc('month', coalesce({known}))" if is_cut else "CAST(NULL AS TIMESTAMP)"
+    first = quote(times[0]) if is_cut else "NULL"
     # DuckDB's hash may change with its version, and so may the files that it writes. It mixes the last column in with
     # little effect on the other bits, so that it is hashed once more before it is summed up.
     layout = f"{duckdb.__version__} {_COPY_OPTIONS} {order} {columns}"
     found = connection.execute(
-        "SELECT strftime(month, '%Y-%m'), month::VARCHAR, n, hashes FROM ("
-        f"SELECT {month} AS month, count(*) AS n, sum(hash(hash({', '.join(map(quote, columns))}))) AS hashes "
+        "SELECT strftime(month, '%Y-%m'), month::VARCHAR, n, hashes, is_by_first FROM ("
+        f"SELECT {month} AS month, count(*) AS n, sum(hash(hash({', '.join(map(quote, columns))}))) AS hashes, "
+        f"bool_and(TRY_CAST({first} AS TIMESTAMP) IS NOT NULL) AS is_by_first "
         f"FROM {quote(table)} GROUP BY 1) ORDER BY month"
     ).fetchall()
     parts = []
-    for name, beginning, rows, hashes in found or [(None, None, 0, None)]:
+    for name, beginning, rows, hashes, is_by_first in found or [(None, None, 0, None, False)]:
         of_month = f"{month} IS NOT DISTINCT FROM CAST({quoted(beginning) if beginning else 'NULL'} AS TIMESTAMP)"
+        if is_by_first and _PLAIN_MONTH.fullmatch(name):
+            # The same rows, and DuckDB passes over what is stored elsewhere.
+            begin, end = (f"CAST(TIMESTAMP {quoted(beginning)}{more} AS {columns[times[0]]})" for more in ("", _MONTH))
+            of_month = f"{first} >= {begin} AND {first} < {end}"
         parts.append(
             _Part(
                 path=f"{table}/{name or UNDATED}.parquet" if is_cut else f"{table}.parquet",

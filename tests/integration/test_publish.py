@@ -338,6 +338,34 @@ def test_a_month_is_that_of_the_first_time_that_is_known(settings):
     assert found == {f"fct_order/{name}.parquet": 1 for name in ("2026-04", "2026-05", "undated")}
 
 
+@pytest.mark.parametrize("kind", ["TIMESTAMP", "DATE"])
+def test_every_row_stands_in_the_file_of_its_month(settings, kind):
+    """Months are asked for by their first time where each row has one, and otherwise by what is known."""
+    write_marts(settings, 1, rows=10)
+    first = ["2026-04-30", "2026-05-01", "2026-05-31", "2026-06-01", "2026-06-30", "9999-12-31", "0044-03-15 (BC)"]
+    first += ["infinity", "-infinity", "200000-01-01"]
+    times = ", ".join(f"('k{n}', {kind} '{time}', NULL)" for n, time in enumerate(first))
+    times += ", ('k20', NULL, TIMESTAMP '2026-06-15 12:00:00'), ('k21', NULL, NULL)"
+    make(settings, f"CREATE OR REPLACE TABLE fct_order AS FROM (VALUES {times}) AS v(order_key, paid_at, ordered_at)")
+    release = run(settings, "run-1")
+    found = {file.path: file.rows for file in find(release, "fct_order").files}
+    assert (found["fct_order/2026-04.parquet"], found["fct_order/2026-05.parquet"]) == (1, 2)
+    assert (found["fct_order/2026-06.parquet"], found["fct_order/9999-12.parquet"]) == (3, 1)
+    assert sum(found.values()) == len(first) + 2
+    in_files = f"SELECT * FROM '{release.parquet_dir}/fct_order/*.parquet' ORDER BY ALL"
+    assert read(release.marts_path, in_files) == read(release.marts_path, "FROM fct_order ORDER BY ALL")
+
+
+def test_rows_without_a_key_in_front_are_ordered_by_all_they_hold(settings):
+    write_marts(settings, 1, rows=10)
+    rows = "SELECT i % 3 AS store, i AS id, TIMESTAMP '2026-02-01' AS ordered_at FROM range(500) AS r(i)"
+    make(settings, f"CREATE OR REPLACE TABLE fct_order AS {rows}")
+    first = hashes(run(settings, "run-1"))
+    make(settings, f"CREATE OR REPLACE TABLE fct_order AS FROM ({rows}) ORDER BY hash(id)")
+    (settings.serving_dir / "current").unlink()
+    assert hashes(run(settings, "run-2"))["fct_order/2026-02.parquet"] == first["fct_order/2026-02.parquet"]
+
+
 def test_columns_may_be_named_like_what_publishing_uses(settings):
     write_marts(settings, 1, rows=10)
     columns = 'i % 7 AS rowid, i AS "month", i AS n, i AS "group", TIMESTAMP \'2026-01-31\' + to_days(i::INT) AS hashes'
