@@ -14,11 +14,13 @@ is changed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import reduce
 from operator import or_
+from pathlib import Path
 
 import polars as pl
 
@@ -159,11 +161,21 @@ def compact(settings: Settings, known: Places | None = None) -> bool:
         return False
     strings = _strings(begun)
     known = Places() if known is None else known
-    for path, beside in (
-        (settings.marts_path, {}),
-        (settings.warehouse_path, {settings.marts_path.stem: settings.marts_path}),
-    ):
-        if clear(path, settings, lambda path, at: known.look(path, strings, at), beside):
+
+    def look(path: Path, at: Collection[int] | None) -> list[int]:
+        return known.look(path, strings, at)
+
+    with ThreadPoolExecutor(settings.duckdb_threads) as pool:
+        marts = pool.submit(clear, settings.marts_path, settings, look)
+
+        def beside() -> dict[str, Path]:
+            # DuckDB does not read a file that the same process writes.
+            wait([marts])
+            return {settings.marts_path.stem: settings.marts_path}
+
+        warehouse = pool.submit(clear, settings.warehouse_path, settings, look, beside)
+    for path, cleared in ((settings.marts_path, marts), (settings.warehouse_path, warehouse)):
+        if cleared.result():
             known.keep(path)
     return True
 
@@ -206,7 +218,7 @@ def finish(
     removed = before - len(releases(settings))
     subjects = {request.request_id: Subject.from_json(request.found or {}) for request in begun}
     strings = _strings(begun)
-    masked, looked_at, left = 0, 0, []
+    masked, left = 0, []
     kept = (settings.landing_dir, settings.clean_dir, settings.serving_dir, settings.warehouse_path.parent)
     for path in search.files(settings, sources):
         if not any(path.is_relative_to(folder) for folder in kept):
@@ -217,10 +229,13 @@ def finish(
         for manifest in _manifests(settings)
         for part in (*manifest.parts, *manifest.rejects)
     }
-    for path in search.files(settings, sources):
-        looked_at += 1
-        if path not in landed and search.holds(path, strings, made_in=settings.clean_dir, places=known):
-            left.append(str(path.relative_to(settings.home)))
+    paths = list(search.files(settings, sources))
+    with ThreadPoolExecutor(settings.duckdb_threads) as pool:
+        hold = pool.map(
+            lambda path: path not in landed and search.holds(path, strings, made_in=settings.clean_dir, places=known),
+            paths,
+        )
+        left += [str(path.relative_to(settings.home)) for path, holds in zip(paths, hold, strict=True) if holds]
     for request in begun:
         subject = subjects[request.request_id]
         parts = {} if searched is None else searched
@@ -246,7 +261,7 @@ def finish(
             "mode": request.mode.value,
             "files_masked": masked,
             "releases_removed": removed,
-            "files_searched": looked_at,
+            "files_searched": len(paths),
             **request.counts,
         }
         stamped = {

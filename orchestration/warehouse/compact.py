@@ -24,6 +24,7 @@ import os
 import shutil
 import struct
 from collections.abc import Callable, Collection, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -162,7 +163,7 @@ def clear(
     path: Path,
     settings: Settings,
     found: _Found,
-    beside: Mapping[str, Path] | None = None,
+    beside: Callable[[], Mapping[str, Path]] = dict,
 ) -> bool:
     """Take deleted rows out of a file's bytes, as far as one of certain texts is found in them.
 
@@ -171,7 +172,7 @@ def clear(
         settings: Memory and threads.
         found: Gives places (bytes from the beginning) of a file at which one of the texts may stand; of all of them, or
             of the blocks that begin at some places.
-        beside: Other databases that its views refer to, by name.
+        beside: Gives other databases that its views refer to, by name; asked only where the whole file is copied.
 
     Returns:
         Whether every block was searched as it is now: a text stands nowhere but in those in which one was found.
@@ -195,7 +196,7 @@ def clear(
             blocks = _overwrite_unused(path, now, now.places_of(changed), found)
             if not any(before.is_in_use(block) or block in now.described for block in blocks):
                 return True
-    compact(path, settings, beside)
+    compact(path, settings, beside())
     if now := _overwrite_free(path, settings):
         _overwrite_unused(path, now, None, found)
         return True
@@ -417,19 +418,28 @@ def _write_anew(path: Path, settings: Settings, layout: Layout, places: Collecti
         connection.execute(_ONE_CHECKPOINT)
         if _indexed(connection) & {group.table for group in groups}:
             return False
-        for table, some in groupby(sorted(groups), key=lambda group: group.table):
-            # One by one: DuckDB reads the whole table for several of them together.
-            conditions = [group.condition for group in some]
-            try:
-                connection.execute("BEGIN")
-                # What is inserted lies behind the row groups, and so is not deleted with them.
-                for rows in conditions:
-                    connection.execute(f"INSERT INTO {table} SELECT * FROM {table} WHERE {rows}")
-                for rows in conditions:
-                    connection.execute(f"DELETE FROM {table} WHERE {rows}")
-                connection.execute("COMMIT")
-            except duckdb.Error:
-                # Closing the connection takes back what was not committed.
-                return False
+        tables = [(table, list(some)) for table, some in groupby(sorted(groups), key=lambda group: group.table)]
+        with ThreadPoolExecutor(settings.duckdb_threads) as pool:
+            written = list(pool.map(lambda each: _write_groups_anew(connection, *each), tables))
+        if not all(written):
+            return False
         connection.execute("CHECKPOINT")
+    return True
+
+
+def _write_groups_anew(connection: duckdb.DuckDBPyConnection, table: str, groups: Collection[RowGroup]) -> bool:
+    """Put rows of some row groups of a table behind the others; False where the rest of the table stands against it."""
+    with connection.cursor() as cursor:
+        try:
+            cursor.execute("BEGIN")
+            # What is inserted lies behind the row groups, and so is not deleted with them. One by one: DuckDB reads
+            # the whole table for several of them together.
+            for group in groups:
+                cursor.execute(f"INSERT INTO {table} SELECT * FROM {table} WHERE {group.condition}")
+            for group in groups:
+                cursor.execute(f"DELETE FROM {table} WHERE {group.condition}")
+            cursor.execute("COMMIT")
+        except duckdb.Error:
+            # Closing the cursor takes back what was not committed.
+            return False
     return True
