@@ -27,6 +27,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -540,7 +541,16 @@ def _export(
     """
     known = {file.path: file for table in before.tables for file in table.files} if before is not None else {}
     tables = []
-    with _connect(work / DATABASE, settings, read_only=True) as connection:
+    with (
+        _connect(work / DATABASE, settings, read_only=True) as connection,
+        ThreadPoolExecutor(settings.duckdb_threads) as pool,
+    ):
+
+        def file_of(part: _Part) -> PublishedFile:
+            with connection.cursor() as cursor:
+                taken = _taken(before, known.get(part.path), part, work / PARQUET)
+                return taken or _write(cursor, part, work / PARQUET)
+
         names = [
             name
             for (name,) in connection.execute(
@@ -548,10 +558,7 @@ def _export(
             ).fetchall()
         ]
         for name in names:
-            files = tuple(
-                _taken(before, known.get(part.path), part, work / PARQUET) or _write(connection, part, work / PARQUET)
-                for part in _parts(connection, name)
-            )
+            files = tuple(pool.map(file_of, _parts(connection, name)))
             tables.append(PublishedTable(name, sum(file.rows for file in files), files))
             step(f"exported {name}")
     return tuple(tables)
