@@ -137,10 +137,14 @@ _NOT_LIKE = _like("column_values.not_match_like_pattern", False)
 class _DuplicatedRows(MetricProvider):
     """Rows that share their key with another: none where the keys' hashes are all different, else counted.
 
-    Numbers are several times cheaper to tell apart than texts, and keys with different hashes are different. Only
-    where two hashes are equal are the keys themselves compared, in one hash aggregation; GX's own form joins the counts
-    back to the whole table or sorts it by a window: four to ten times dearer.
+    Numbers are several times cheaper to tell apart than texts, and keys with different hashes are different. Polars
+    tells numbers apart in a fifth of the time that ``count(DISTINCT)`` takes. Only where two hashes are equal are the
+    keys themselves compared, in one hash aggregation; GX's own form joins the counts back to the whole table or sorts
+    it by a window: four to ten times dearer.
     """
+
+    hashes_at_once: ClassVar[int] = 20_000_000
+    """Hashes, of 8 bytes each, that are compared at a time; of more rows each share is read by itself."""
 
     @classmethod
     def count(
@@ -150,9 +154,16 @@ class _DuplicatedRows(MetricProvider):
         source: Any = table.subquery() if isinstance(table, sa.Select) else table
         keys: list[sa.ColumnClause[Any]] = [sa.column(name) for name in columns]
         stated = [key.is_not(None) for key in keys]
-        hashes = sa.func.count(sa.func.hash(*keys).distinct())
-        suspects = sa.select(sa.func.count() - hashes).select_from(source).where(*stated)
-        if execution_engine.execute_query(suspects).scalar() == 0:
+        hashed = sa.func.hash(*keys)
+        rows = execution_engine.execute_query(sa.select(sa.func.count()).select_from(source)).scalar()
+        shares = 1 + (rows or 0) // cls.hashes_at_once
+        for share in range(shares):
+            own = [] if shares == 1 else [hashed % shares == share]
+            query = sa.select(hashed.label("hash")).select_from(source).where(*stated, *own)
+            hashes = execution_engine.execute_query(query).cursor.pl()["hash"]
+            if hashes.n_unique() < hashes.len():
+                break
+        else:
             return 0
         groups = (
             sa.select(sa.func.count().label("n"))

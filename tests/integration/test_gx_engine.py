@@ -11,6 +11,7 @@ import great_expectations.expectations as gxe
 import pytest
 import sqlalchemy as sa
 
+import data_quality.engine
 from data_quality.engine import DuckDBExecutionEngine, Validator
 from data_quality.session import Session
 
@@ -114,6 +115,16 @@ def test_keys_that_share_a_hash_are_not_taken_for_equal(session, validator, rows
     assert [result.result["unexpected_count"] for result in results] == [repeated, repeated]
 
 
+@pytest.mark.parametrize("at_once", [1, 2, 3])
+def test_repeated_keys_are_found_where_few_hashes_are_compared_at_once(validator, monkeypatch, at_once):
+    monkeypatch.setattr(data_quality.engine._DuplicatedRows, "hashes_at_once", at_once)
+    results = validator.validate(validator.batch("t"), [build() for build, _ in EXPECTED[-2:]])
+    assert [result.result["unexpected_count"] for result in results] == [2, 2]
+    validator._engine.execute_query(sa.text("CREATE VIEW different AS SELECT DISTINCT id, part FROM t"))
+    results = validator.validate(validator.batch("different"), [build() for build, _ in EXPECTED[-2:]])
+    assert [result.success for result in results] == [True, True]
+
+
 def test_an_exception_is_not_a_finding(validator):
     (result,) = validator.validate(validator.batch("t"), [gxe.ExpectColumnValuesToNotBeNull(column="no_such_column")])
     assert not result.success
@@ -165,6 +176,27 @@ def test_no_lock_stays(tmp_path):
         assert not other_process_writes(), "the test sees no lock at all"
         validator.close()
     assert other_process_writes()
+
+
+def test_a_gate_does_not_load_the_distributions_until_they_are_used():
+    code = """
+import sys
+from datetime import datetime
+import polars as pl
+from data_quality.rules import Rule, not_null
+from data_quality.run import UNUSED, run_rules
+from data_quality.tables import Tables
+
+rule = Rule("present", "landing", "t", not_null("n"), "validity", "error", "It is there.", column="n")
+tables = Tables(frames={"t": pl.DataFrame({"n": [1]})})
+results = run_rules([rule], tables=tables, run_id="run", now=datetime(2026, 5, 1))
+assert results["outcome"].to_list() == ["passed"]
+assert "great_expectations" in sys.modules and UNUSED in sys.modules
+assert "scipy.stats._stats_py" not in sys.modules
+from great_expectations.expectations.core.expect_column_kl_divergence_to_be_less_than import stats
+assert stats.norm.cdf(0) == 0.5
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_great_expectations_is_pinned_exactly():
