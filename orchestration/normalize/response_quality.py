@@ -8,6 +8,9 @@ Works on all responses of the surveys given: the median duration and a flood are
 
 from __future__ import annotations
 
+import operator
+from functools import reduce
+
 import polars as pl
 
 from orchestration.contracts import DERIVED
@@ -26,9 +29,11 @@ DUPLICATE_MINUTES = 10
 
 _ID = ("source", "source_id")
 _ANSWER_OF = ("source", "response_id")
+_HIGH = 2**32
+"""Two numbers below this make one that sorts as they do: ``high * _HIGH + low``."""
 
 
-def _batteries(answers: pl.LazyFrame, questions: pl.LazyFrame) -> pl.LazyFrame:
+def _batteries(answers: pl.LazyFrame, numbers: pl.LazyFrame, questions: pl.LazyFrame) -> pl.LazyFrame:
     """One row a response with ``is_straight_liner``, ``longest_string`` and ``response_variability``.
 
     A battery is the questions of one survey measured as ``rating`` on one scale, in the order they were declared. A
@@ -36,76 +41,89 @@ def _batteries(answers: pl.LazyFrame, questions: pl.LazyFrame) -> pl.LazyFrame:
     battery with the most answers.
     """
     key = ["source", "survey_id", "question_id"]
+    scale = ["scale_min", "scale_max"]
     order = [name for name in ("load_id", "load_row") if name in questions.collect_schema().names()]
     items = (
         (questions.sort(order, maintain_order=True) if order else questions)
         .with_row_index("position")
         .filter(pl.col("metric") == "rating")
         .unique(key, keep="last", maintain_order=True)
-        .select(*key, "position", "scale_min", "scale_max")
+        .sort(*scale, "position", nulls_last=False)
+        .with_columns(battery=pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift(1)) for name in scale))
+        .select(*key, pl.col("battery").cum_sum().cast(pl.UInt64()), place=pl.int_range(pl.len(), dtype=pl.UInt64()))
     )
-    battery = ["response", "scale_min", "scale_max"]
+    response = pl.col("response").cast(pl.UInt64()) * _HIGH
+    battery, value = pl.col("battery"), pl.col("value_number")
+    # One number to sort by is several times cheaper than several keys, and so is one key after the other.
     ratings = (
-        answers.filter(pl.col("value_number").is_not_null())
+        answers.filter(value.is_not_null())
         .join(items, on=key, how="inner")
-        .select(*battery, "position", "value_number")
-        .sort(*battery, "position", "value_number", nulls_last=False)
-        .with_columns(
-            is_new=(pl.struct(*battery, "value_number") != pl.struct(*battery, "value_number").shift(1)).fill_null(
-                value=True
-            )
-        )
-        .with_columns(run=pl.col("is_new").cum_sum())
+        .join(numbers, left_on=_ANSWER_OF, right_on=_ID, how="inner")
+        .select(battery=response + battery, place=response + pl.col("place"), value_number=value)
+        .sort("value_number")
+        .sort("place", maintain_order=True)
+        .with_columns(run=(battery.ne_missing(battery.shift(1)) | value.ne_missing(value.shift(1))).cum_sum())
         .with_columns(run_length=pl.len().over("run"))
     )
     return (
-        ratings.group_by(battery)
+        ratings.group_by("battery")
         .agg(
             items=pl.len(),
-            is_straight_liner=pl.col("value_number").n_unique() == 1,
             longest_string=pl.col("run_length").max().cast(pl.Int64()),
             # The last digits depend on the order in which threads add up; a night without news must not change them.
-            response_variability=pl.col("value_number").std(ddof=1).round(9),
+            response_variability=value.std(ddof=1).round(9),
         )
         .filter(pl.col("items") >= MINIMUM_BATTERY)
-        .sort("items", "scale_min", "scale_max", nulls_last=False)
-        .group_by("response")
+        .sort("items", pl.col("battery") % _HIGH)
+        .group_by(response=(pl.col("battery") // _HIGH).cast(pl.UInt32()))
         .agg(
-            pl.col("is_straight_liner").any(),
-            pl.col("longest_string").max(),
-            pl.col("response_variability").last(),
+            is_straight_liner=(pl.col("longest_string") == pl.col("items")).any(),
+            longest_string=pl.col("longest_string").max(),
+            response_variability=pl.col("response_variability").last(),
         )
     )
 
 
-def _signatures(answers: pl.LazyFrame) -> pl.LazyFrame:
-    """One row a response with a hash of its answers, whatever their order, and how many there are."""
+def _signatures(answers: pl.LazyFrame, numbers: pl.LazyFrame) -> pl.LazyFrame:
+    """One row a response of ``numbers`` with a hash of its answers, whatever their order, and how many there are."""
     given = pl.coalesce(pl.col("value_number").cast(pl.String()), pl.col("value_text"))
     answer = pl.concat_str([pl.col("question_id"), pl.lit("="), given], ignore_nulls=True)
     return (
-        answers.filter(given.is_not_null())
+        answers.join(numbers, left_on=_ANSWER_OF, right_on=_ID, how="inner")
+        .filter(given.is_not_null())
         .select("response", answer=answer.hash())
         .group_by("response")
         .agg(signature=pl.col("answer").sum(), answered=pl.len())
     )
 
 
-def _floods(responses: pl.LazyFrame, group: list[str], *, counts: pl.Expr) -> pl.LazyFrame:
-    """Numbers (``response``) of rows that count and lie in a flood.
+def _close(responses: pl.LazyFrame, group: list[str], size: int, within: pl.Expr) -> pl.LazyFrame:
+    """Rows that lie close together: any ``size`` of a group, one after another in time, within a duration.
 
-    A flood is any ``FLOOD_SIZE`` rows of a group, one after another in time, within ``FLOOD_SECONDS``.
+    What lies close together in a group also does in a wider one, so that of the rows close in a wider group the same
+    are found as of all.
     """
-    following = 1 - FLOOD_SIZE
-    time, place = pl.col("answered_at"), pl.struct(group).rle_id()
-    begins = (place == place.shift(following)) & (time.shift(following) - time <= pl.duration(seconds=FLOOD_SECONDS))
-    return (
-        responses.filter(counts)
-        # Most stand alone: what is left is soon sorted.
-        .filter(pl.len().over(group) >= FLOOD_SIZE)
-        .sort(*group, "answered_at")
-        .filter(pl.any_horizontal(begins.shift(offset) for offset in range(FLOOD_SIZE)))
-        .select("response")
+    # Groups whose hashes are equal are one wider group; numbers are several times cheaper to group and sort than texts.
+    number = reduce(operator.xor, (pl.col(name).hash(seed) for seed, name in enumerate(group)))
+    wide = (
+        responses.select("response", "answered_at", group=number)
+        .filter(pl.len().over("group") >= size)
+        .sort("answered_at")
+        .sort("group", maintain_order=True)
+        .filter(_in_windows(pl.col("group"), size, within))
     )
+    return (
+        responses.join(wide, on="response", how="semi")
+        .sort(*group, "answered_at")
+        .filter(_in_windows(pl.struct(group).rle_id(), size, within))
+    )
+
+
+def _in_windows(group: pl.Expr, size: int, within: pl.Expr) -> pl.Expr:
+    """Whether a row, sorted by ``group`` and time, is one of ``size`` of a group that lie within a duration."""
+    time = pl.col("answered_at")
+    begins = (group == group.shift(1 - size)) & (time.shift(1 - size) - time <= within)
+    return pl.any_horizontal(begins.shift(offset) for offset in range(size))
 
 
 def flag_responses(
@@ -139,39 +157,50 @@ def flag_responses(
         pl.lit("invitation:") + pl.col("source") + pl.lit(":") + pl.col("invitation_id"),
     )
     survey = ["source", "survey_id"]
-    same_answers = [*survey, "user_agent", "signature"]
-    same_address = [*survey, "ip_hash"]
     repeated = ["person", *survey, "signature"]
-    # Numbers are several times cheaper to join, group and sort than the texts that name a response.
-    numbered = responses.with_row_index("response")
-    given = answers.join(numbered.select("response", *_ID), left_on=_ANSWER_OF, right_on=_ID, how="inner")
+    moment, minutes = pl.duration(seconds=FLOOD_SECONDS), pl.duration(minutes=DUPLICATE_MINUTES)
+    # Numbers are several times cheaper to join, group and sort than the texts that name a response. What is used at
+    # several places is read here, once: the planner would do the work again at each.
     measured = (
-        numbered.join(_batteries(given, questions.lazy()), on="response", how="left")
-        .join(_signatures(given), on="response", how="left")
-        .with_columns(duration=duration, person=person)
-        .sort("answered_at", *_ID, nulls_last=False)
+        responses.with_row_index("response")
+        .select("response", *_ID, "survey_id", "answered_at", "user_agent", "ip_hash", duration=duration, person=person)
+        .collect()
+        .lazy()
     )
+    numbers = measured.select("response", *_ID)
+    # What was answered need be compared only where responses are close together.
+    of_agent = _close(measured.filter(pl.col("user_agent").is_not_null()), [*survey, "user_agent"], FLOOD_SIZE, moment)
+    of_person = _close(measured.filter(pl.col("person").is_not_null()), ["person", *survey], 2, minutes)
+    compared = pl.concat([of_agent, of_person]).unique("response")
+    compared = compared.collect().lazy()
+    signed = _signatures(answers, compared.select("response", *_ID))
+    compared = compared.join(signed, on="response", how="inner").collect().lazy()
     floods = [
-        _floods(measured, same_address, counts=pl.col("ip_hash").is_not_null()),
-        _floods(
-            measured, same_answers, counts=pl.col("user_agent").is_not_null() & (pl.col("answered") >= FLOOD_ANSWERS)
+        _close(measured.filter(pl.col("ip_hash").is_not_null()), [*survey, "ip_hash"], FLOOD_SIZE, moment),
+        _close(
+            compared.filter(pl.col("user_agent").is_not_null() & (pl.col("answered") >= FLOOD_ANSWERS)),
+            [*survey, "user_agent", "signature"],
+            FLOOD_SIZE,
+            moment,
         ),
     ]
-    flooding = pl.concat(floods).unique().with_columns(is_flooding=pl.lit(value=True))
+    flooding = (
+        pl.concat(rows.select("response") for rows in floods).unique().with_columns(is_flooding=pl.lit(value=True))
+    )
+    duplicates = (
+        compared.filter(pl.col("person").is_not_null())
+        .sort("answered_at", *_ID, nulls_last=False)
+        .filter(pl.col("answered_at") - pl.col("answered_at").shift(1).over(repeated) <= minutes)
+        .select("response", is_duplicate=pl.lit(value=True))
+    )
     joined = (
-        measured.join(flooding, on="response", how="left", maintain_order="left")
-        .with_columns(median=pl.col("duration").median().over(survey))
+        measured.join(_batteries(answers, numbers, questions.lazy()), on="response", how="left")
+        .join(flooding, on="response", how="left")
+        .join(duplicates, on="response", how="left")
         .with_columns(
-            is_speeder=pl.col("duration") < SPEEDER_SHARE * pl.col("median"),
+            is_speeder=pl.col("duration") < SPEEDER_SHARE * pl.col("duration").median().over(survey),
             is_bot=is_robot(pl.col("user_agent")).fill_null(value=False) | pl.col("is_flooding").is_not_null(),
-            is_duplicate=(
-                pl.col("person").is_not_null()
-                & pl.col("signature").is_not_null()
-                & (
-                    pl.col("answered_at") - pl.col("answered_at").shift(1).over(repeated)
-                    <= pl.duration(minutes=DUPLICATE_MINUTES)
-                )
-            ).fill_null(value=False),
+            is_duplicate=pl.col("is_duplicate").is_not_null(),
         )
     )
     flags = [

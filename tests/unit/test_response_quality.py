@@ -1,13 +1,23 @@
 """Flags on how responses were given, each with a case in which it is raised and one in which it is not."""
 
 from datetime import datetime, timedelta
+from itertools import groupby
+from statistics import stdev
 
 import polars as pl
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestration.contracts import CONTRACTS
-from orchestration.normalize.response_quality import FLOOD_SECONDS, FLOOD_SIZE, flag_responses
+from orchestration.normalize.response_quality import (
+    DUPLICATE_MINUTES,
+    FLOOD_ANSWERS,
+    FLOOD_SECONDS,
+    FLOOD_SIZE,
+    MINIMUM_BATTERY,
+    flag_responses,
+)
 
 NOON = datetime(2026, 5, 1, 12)
 
@@ -183,3 +193,103 @@ def test_two_answers_to_one_invitation_are_of_one_person():
 
 def test_no_responses_give_no_flags():
     assert flags([]) == {}
+
+
+AGENTS = st.sampled_from(["one", "two", None])
+RESPONSES = st.lists(
+    st.fixed_dictionaries(
+        {
+            "source": st.sampled_from("st"),
+            "survey_id": st.sampled_from("vw"),
+            "user_agent": AGENTS,
+            "ip_hash": AGENTS,
+            "email": st.sampled_from(["a@x.cn", "b@x.cn", None]),
+            "second": st.integers(0, 90) | st.integers(0, 3000) | st.none(),
+            "answers": st.lists(st.tuples(st.integers(0, 6), st.sampled_from([1.0, 2.0, None])), max_size=7),
+        }
+    ),
+    max_size=30,
+)
+SCALES = st.lists(st.sampled_from([5.0, 7.0, None]), min_size=7, max_size=7)
+
+
+def is_in_a_flood(row, rows):
+    """Whether five rows, one of them ``row``, lie within the time of a flood."""
+    times = sorted(other["second"] for other in rows if other["second"] is not None)
+    windows = zip(times, times[FLOOD_SIZE - 1 :], strict=False)
+    return row["second"] is not None and any(
+        last - first <= FLOOD_SECONDS and first <= row["second"] <= last for first, last in windows
+    )
+
+
+def longest_run(row, scales):
+    """Longest run and length over the batteries that are long enough."""
+    found = []
+    for scale in set(scales):
+        values = [v for at, v in sorted((a, v) for a, v in row["answers"] if v is not None) if scales[at] == scale]
+        runs = [len(list(group)) for _, group in groupby(values)]
+        if len(values) >= MINIMUM_BATTERY:
+            found.append((max(runs), len(values)))
+    return found
+
+
+@settings(max_examples=150, deadline=None)
+@given(RESPONSES, SCALES)
+def test_every_flag_is_what_looking_at_every_response_by_itself_gives(drawn, scales):
+    rows = [row | {"source_id": f"r{number // 2}", "number": number} for number, row in enumerate(drawn)]
+    rows = list({(row["source"], row["source_id"]): row for row in rows}.values())
+    for row in rows:
+        # A time of the same instant is told apart by the key.
+        row["at"] = None if row["second"] is None else NOON + timedelta(seconds=row["second"])
+        row["given"] = sorted((at, value) for at, value in row["answers"] if value is not None)
+    answers = [
+        {
+            **{name: row[name] for name in ("source", "survey_id")},
+            "response_id": row["source_id"],
+            "question_id": f"q{at}",
+            "value_number": value,
+        }
+        for row in rows
+        for at, value in row["answers"]
+    ]
+    declared = [
+        {"source": source, "survey_id": survey, "question_id": f"q{at}", "load_row": at, "scale_min": 1.0}
+        | {"metric": "rating", "scale_max": scale}
+        for source in "st"
+        for survey in "vw"
+        for at, scale in enumerate(scales)
+    ]
+    names = ("source", "source_id", "survey_id", "user_agent", "ip_hash", "email")
+    responses = [{name: row[name] for name in names} | {"answered_at": row["at"]} for row in rows]
+    tables = table("response", responses), table("answer", answers), table("question", declared)
+    found = {(row["source"], row["source_id"]): row for row in flag_responses(*tables).collect().to_dicts()}
+    assert len(found) == len(rows)
+    for row in rows:
+        seen = found[row["source"], row["source_id"]]
+        near = [other for other in rows if all(other[name] == row[name] for name in ("source", "survey_id"))]
+        same = [other for other in near if other["given"] == row["given"]]
+        floods = row["ip_hash"] is not None and is_in_a_flood(
+            row, [other for other in near if other["ip_hash"] == row["ip_hash"]]
+        )
+        floods |= (
+            row["user_agent"] is not None
+            and len(row["given"]) >= FLOOD_ANSWERS
+            and is_in_a_flood(row, [other for other in same if other["user_agent"] == row["user_agent"]])
+        )
+        assert seen["is_bot"] == floods
+        before = [
+            other
+            for other in same
+            if row["given"] and row["email"] and row["at"] and other["email"] == row["email"] and other["at"]
+            if timedelta(0) <= row["at"] - other["at"] <= timedelta(minutes=DUPLICATE_MINUTES)
+            if (other["at"], other["source_id"]) < (row["at"], row["source_id"])
+        ]
+        assert seen["is_duplicate"] == bool(before)
+        batteries = longest_run(row, scales)
+        assert seen["longest_string"] == max((run for run, _ in batteries), default=None)
+        expected = any(run == items for run, items in batteries) if batteries else None
+        assert seen["is_straight_liner"] == expected
+        # Two batteries take eight answers; no response has as many.
+        of_scale = [[value for at, value in row["given"] if scales[at] == scale] for scale in set(scales)]
+        variability = [stdev(values) for values in of_scale if len(values) >= MINIMUM_BATTERY]
+        assert [seen["response_variability"]] == pytest.approx(variability or [None], abs=1e-9)
