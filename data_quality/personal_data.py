@@ -25,6 +25,8 @@ ID_CARD = (
 """Number of a Chinese identity card (GB 11643-1999): region, date of birth, sequence, check digit; group 2."""
 NAME = r"\S[ 　]+\S|\p{Han}{2}"
 """What a name has to have to be looked for: two words, or two Chinese characters. Of one word too much is equal."""
+LONGEST_NUMBER = 24
+"""Characters up to which a number has a mark; longer ones are compared with the few values that have none."""
 
 _WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
 _CHECK = "10X98765432"
@@ -62,10 +64,12 @@ def id_card_sql(value: str) -> str:
 def marked_sql(value: str) -> str:
     """SQL that is true where the text expression ``value`` has a mark of what persons are known by; it costs little.
 
-    An ``@``, a blank, a character outside ASCII, or what begins with a digit or a plus sign and ends with a digit.
-    Where a text in lower case without blanks around it is marked, so is the text itself.
+    An ``@``, a blank, a character outside ASCII, or what begins with a digit or a plus sign, ends with a digit and is
+    no longer than the numbers that people have, as many keys are. Where a text in lower case without blanks around it is
+    marked, so is the text itself.
     """
-    number = f"({value} BETWEEN '+' AND ':' AND right({value}, 1) BETWEEN '0' AND '9')"
+    ends = f"{value} BETWEEN '+' AND ':' AND right({value}, 1) BETWEEN '0' AND '9'"
+    number = f"(strlen({value}) <= {LONGEST_NUMBER} AND {ends})"
     return f"(contains({value}, '@') OR contains({value}, ' ') OR strlen({value}) <> length({value}) OR {number})"
 
 

@@ -160,20 +160,26 @@ def open_tables(session: Session, tables: Tables, facts: Mapping[str, str], word
 def _personal(session: Session, globs: Mapping[str, str]) -> None:
     """Every direct identifier once, in lower case; a mobile number also without its country code."""
     found = ["SELECT '' AS kind, '' AS value WHERE false"]
+    of_kind: dict[str, list[str]] = {}
     for table, pattern in globs.items():
         origin = f"read_parquet({literal(pattern)}, hive_partitioning = false)"
         if table == FURTHER:
             found.append(f"SELECT kind, value FROM {origin}")
             continue
-        found += [f"SELECT {literal(name)}, {quote(name)} FROM {origin}" for name in personal_columns()[table]]
-    values = " UNION ALL ".join(found)
+        for name in personal_columns()[table]:
+            of_kind.setdefault(name, []).append(f"SELECT {quote(name)} AS value FROM {origin}")
     # Distinct first: a person's address stands on many records, and changing a text is dear.
-    stated = f"SELECT DISTINCT kind, trim(value) AS value FROM ({values}) WHERE value IS NOT NULL"
+    found += [
+        f"SELECT {literal(kind)}, value FROM (SELECT DISTINCT value FROM ({' UNION ALL '.join(columns)}))"
+        for kind, columns in of_kind.items()
+    ]
+    stated = f"SELECT kind, trim(value) AS value FROM ({' UNION ALL '.join(found)}) WHERE value IS NOT NULL"
     session.execute(
         f"CREATE TABLE {PERSONAL_VALUES} AS WITH stated AS ({stated}), known AS (SELECT * FROM stated WHERE kind NOT "
         f"LIKE '%name%' OR regexp_matches(value, {literal(NAME)})), lowered AS (SELECT kind, lower(value) AS value "
         "FROM known UNION ALL SELECT kind, value[4:] FROM known WHERE starts_with(value, '+86')) "
-        f"SELECT DISTINCT kind, value, {marked_sql('value')} AS is_marked FROM lowered WHERE length(value) > 1"
+        f"SELECT *, {marked_sql('value')} AS is_marked FROM (SELECT DISTINCT kind, value FROM lowered WHERE "
+        "length(value) > 1)"
     )
 
 

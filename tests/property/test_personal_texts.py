@@ -10,6 +10,7 @@ CONNECTION = duckdb.connect()
 TEXTS = st.one_of(
     st.text(alphabet=" @+09:/aZ\u3000\u00e9\u212a\u0130\u4f60", max_size=12),
     st.from_regex(r"\A *\+?[0-9]{1,14} *\Z"),
+    st.from_regex(r"\A *[0-9][0-9a-fA-F]{20,30}[0-9] *\Z"),
 )
 
 

@@ -151,7 +151,9 @@ def test_floods_are_all_windows_of_one_address_that_are_short_enough(given_at):
 
 
 def test_a_flood_from_one_user_agent_needs_the_same_answers():
-    crowd = [response(number, user_agent="ua") for number in range(FLOOD_SIZE)]
+    seconds = FLOOD_SECONDS // (FLOOD_SIZE - 1)
+    times = [NOON + timedelta(seconds=seconds * number) for number in range(FLOOD_SIZE)]
+    crowd = [response(number, user_agent="ua", answered_at=at) for number, at in enumerate(times)]
     same = [answer for number in range(FLOOD_SIZE) for answer in answers_of(number, [1.0, 5.0, 2.0])]
     assert all(row["is_bot"] for row in flags(crowd, same).values())
     short = [answer for number in range(FLOOD_SIZE) for answer in answers_of(number, [1.0, 5.0])]
