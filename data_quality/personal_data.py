@@ -65,8 +65,8 @@ def marked_sql(value: str) -> str:
     """SQL that is true where the text expression ``value`` has a mark of what persons are known by; it costs little.
 
     An ``@``, a blank, a character outside ASCII, or what begins with a digit or a plus sign, ends with a digit and is
-    no longer than the numbers that people have, as many keys are. Where a text in lower case without blanks around it is
-    marked, so is the text itself.
+    no longer than the numbers that people have, as many keys are. Where a text in lower case without blanks around it
+    is marked, so is the text itself.
     """
     ends = f"{value} BETWEEN '+' AND ':' AND right({value}, 1) BETWEEN '0' AND '9'"
     number = f"(strlen({value}) <= {LONGEST_NUMBER} AND {ends})"
