@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from data_quality.gate import decide
+from data_quality.personal_data import LONGEST_NUMBER
 from data_quality.run import Tables, run_rules
 from data_quality.suites import marts_rules
 from data_quality.suites.marts import MART_KEYS
@@ -267,6 +268,16 @@ def test_a_known_value_without_any_mark_is_found_too(marts, clean, tmp_path):
     execute(marts, "UPDATE dim_touchpoint SET touchpoint_name = ' AnnLee'")
     results = run_rules(RULES, tables=Tables.marts(marts, None, clean, truth), run_id="run", now=NOW)
     assert not_passed(results) == {"no_known_person": "failed"}
+
+
+def test_a_known_number_longer_than_any_that_has_a_mark_is_found_too(marts, clean, tmp_path):
+    truth = tmp_path / "pii.parquet"
+    number = "1" * (LONGEST_NUMBER + 1)
+    pl.DataFrame({"kind": ["login", "login"], "value": [number, number[1:]]}).write_parquet(truth)
+    for found in (number, number[1:]):
+        execute(marts, f"UPDATE fct_order SET source_id = '{found}' WHERE order_key = 'o1'")
+        results = run_rules(RULES, tables=Tables.marts(marts, None, clean, truth), run_id="run", now=NOW)
+        assert not_passed(results)["no_known_person"] == "failed"
 
 
 def test_persons_that_cannot_be_read_block(marts, clean):
