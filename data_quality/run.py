@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from data_quality.cache import UNIQUE, Cache, Inputs
-from data_quality.later import import_later
 from data_quality.rules import Answer, Rule, literal, quote
 from data_quality.session import Session, message_of, shorten
 from data_quality.tables import ANY, Tables, has_views, open_tables, view_of_files, words_of
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 RESULT_SCHEMA: dict[str, pl.DataType] = CONTROL["check_result"].schema
-UNUSED = "scipy.stats"
-"""What Great Expectations imports for distributions, which no rule asks for: a quarter of its import."""
 SAMPLE_SIZE = 20
 """Keys of failing rows that a result names."""
 FIRST_VALUES = 10_000
@@ -223,7 +220,6 @@ class _Checker:
         self, table: str, group: Mapping[int, Rule], total: int, columns: Mapping[str, str]
     ) -> dict[int, Answer]:
         """Answers of the rules that Great Expectations judges."""
-        import_later(UNUSED)
         answers: dict[int, Answer] = {}
         built: dict[int, Any] = {}
         for place, rule in group.items():
