@@ -38,7 +38,8 @@ IDENTITY_EVIDENCE = Contract(
     name="identity_evidence",
     domain="identity",
     grain="One value of one kind seen on one record",
-    description="Why records are thought to be one person; values are hashed.",
+    description="Why records are thought to be one person; values are hashed. A visitor's own cookie "
+    "is in it only where a login or a customer holds it too.",
     partition=Partition.WHOLE,
     is_source_table=False,
     key=("record_table", "source", "source_id", "rule", "value_hash"),

@@ -10,7 +10,8 @@ Rules, from the surest:
   others, or two customer records of a source carry the same one.
 - ``parent``: the row belongs to another (a response to its invitation, a comment to its response or ticket).
 - ``email``, ``phone``: the normalised value. ``login``: the web user id on a customer and on events.
-- ``cookie``: the cookie that events carry, the logins seen on it, and the customers known to own it.
+- ``cookie``: the cookie that events carry, the logins seen on it, and the customers known to own it. That a visitor has
+  its own cookie is evidence only where one of the others holds it: most visitors are known by nothing else.
 
 Belongs here: which columns are evidence, and what a reference means. Does not belong here: whether a value links.
 """
@@ -267,7 +268,7 @@ def _logins(customer: pl.DataFrame, logins: pl.DataFrame) -> list[tuple[str, pl.
 def _cookies(
     customer: pl.DataFrame, visitors: pl.DataFrame, logins: pl.DataFrame, seen_together: pl.DataFrame
 ) -> list[tuple[str, pl.DataFrame]]:
-    """Visitors, the logins seen on their cookies, and customers that a cookie is known to be of.
+    """Logins seen on cookies, customers that a cookie is known to be of, and the visitors with these cookies.
 
     A customer's cookie is looked for in the customer's own source, then in the one source that has it.
     """
@@ -280,8 +281,9 @@ def _cookies(
         .with_columns(space=pl.when("is_own").then("source").otherwise(pl.coalesce("seen_in", "source")))
     )
     with_login = seen_together.join(logins, left_on=["source", "user_id"], right_on=["source", "source_id"])
-    return [
-        _rows(visitors, "cookie", _join("source", "source_id")),
+    others = [
         _rows(with_login, "cookie", _join("source", "anonymous_id")),
         _rows(owners, "cookie", _join("space", "anonymous_id")),
     ]
+    held = pl.concat([rows.select("value") for _, rows in others])
+    return [*others, ("cookie", _values(visitors, _join("source", "source_id")).join(held, on="value", how="semi"))]

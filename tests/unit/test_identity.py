@@ -241,6 +241,39 @@ def test_the_oldest_record_names_the_person_whatever_joins_later(world):
     assert set(after.values()) == {before["t1"]}
 
 
+def cookie_rows(world):
+    """Rows of evidence about cookies, as table, source and source id."""
+    return world.resolve().evidence.filter(pl.col("rule") == "cookie").select(NODE).rows()
+
+
+def test_a_visitors_own_cookie_is_evidence_only_where_a_login_or_a_customer_holds_it(world):
+    world.event("alone").event("seen", "u1").event("owned").event("seen", source="app")
+    assert cookie_rows(world) == [("login", "web", "u1"), ("visitor", "web", "seen")]
+    world.add("customer", "c1", anonymous_id="owned").add("customer", "c2", anonymous_id="never seen")
+    holders = [("customer", "crm", "c1"), ("customer", "crm", "c2"), ("login", "web", "u1")]
+    assert cookie_rows(world) == [*holders, ("visitor", "web", "owned"), ("visitor", "web", "seen")]
+    visitors = world.resolve().person_record.filter(pl.col("record_table") == "visitor")
+    assert visitors.select("source", "source_id").rows() == [
+        ("app", "seen"),
+        ("web", "alone"),
+        ("web", "owned"),
+        ("web", "seen"),
+    ]
+
+
+def test_each_visitor_of_a_cookie_that_customers_of_two_sources_own_is_evidence(world):
+    world.event("5", source="web").event("5", source="app").event("6", source="app")
+    world.add("customer", "a", "web", anonymous_id="5").add("customer", "b", "app", anonymous_id="5")
+    holders = [("customer", "app", "b"), ("customer", "web", "a")]
+    assert cookie_rows(world) == [*holders, ("visitor", "app", "5"), ("visitor", "web", "5")]
+    assert world.persons() == [["5", "a"], ["5", "b"], ["6"]]
+
+
+def test_a_visitor_whom_only_a_deleted_customer_knows_keeps_its_evidence(world):
+    world.event("ck").add("customer", "c1", deleted=True, anonymous_id="ck")
+    assert cookie_rows(world) == [("visitor", "web", "ck")]
+
+
 def test_values_are_hashed_with_the_key(world):
     world.add("ticket", "t1", email="a@x.com")
     plain, keyed = world.resolve().evidence, world.resolve(hmac_key=b"secret").evidence
