@@ -38,11 +38,19 @@ def changes(before: pl.DataFrame, after: pl.DataFrame, run_id: str, now: datetim
     moved = gone.select(*key, from_person_id="person_id").join(
         still.select(*key, to_person_id="person_id"), on=key, how="left"
     )
-    left = before.join(moved, left_on="person_id", right_on="from_person_id", how="semi")
-    joined = after.join(moved, left_on="person_id", right_on="to_person_id", how="semi")
-    ways = left.join(after, on=key).group_by(from_person_id="person_id").agg(ways=pl.col("person_id_right").n_unique())
-    origins = (
-        joined.join(before, on=key).group_by(to_person_id="person_id").agg(origins=pl.col("person_id_right").n_unique())
+    asked = pl.concat([moved["from_person_id"], moved["to_person_id"]]).drop_nulls().unique()
+    theirs = before.filter(pl.col("person_id").is_in(asked.implode()))
+    # Records that stayed with a person: one way to go, and one origin, beyond those of the records that moved.
+    stayed = theirs.join(gone, on=key, how="anti").select("person_id").unique().with_columns(stayed=pl.lit(1))
+    ways, origins = (
+        moved.group_by(person)
+        .agg(moved=pl.col(other).drop_nulls().n_unique())
+        .join(stayed, left_on=person, right_on="person_id", how="left")
+        .select(person, (pl.col("moved") + pl.col("stayed").fill_null(0)).alias(name))
+        for name, person, other in (
+            ("ways", "from_person_id", "to_person_id"),
+            ("origins", "to_person_id", "from_person_id"),
+        )
     )
     is_merge = (pl.col("ways") == 1) & (pl.col("origins") > 1)
     kind = (
