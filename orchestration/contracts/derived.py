@@ -46,7 +46,13 @@ IDENTITY_EVIDENCE = Contract(
     columns=(
         *_NODE,
         Column("rule", Kind.CATEGORY, "customer_id, external_id, parent, email, phone, login, cookie.", required=True),
-        Column("value_hash", Kind.IDENTIFIER, "Hash of the value.", required=True, pii=Pii.PSEUDONYM),
+        Column(
+            "value_hash",
+            Kind.IDENTIFIER,
+            "First 128 bits, in hex, of HMAC-SHA-256 of rule and value.",
+            required=True,
+            pii=Pii.PSEUDONYM,
+        ),
         Column("is_blocked", Kind.BOOLEAN, "Shared value that links nobody.", required=True),
         Column("block_reason", Kind.CATEGORY, "listed, degree_cap or conflict; null if not blocked."),
     ),

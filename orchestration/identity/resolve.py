@@ -44,6 +44,8 @@ SURE = ("customer_id", "external_id", "parent")
 JUDGED = ("login", "email", "phone", "cookie")
 """Rules whose values may be shared, from the surest; each is judged on what the ones before have joined."""
 _AGE_ORDER = (*RECORD_TABLES, LOGIN, VISITOR)
+_HASH_BYTES = 16
+"""Of the 32 of SHA-256: what RFC 2104 allows of an HMAC, and enough to tell any number of values and persons apart."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def resolve_identities(
         tables: Clean tables by name, see ``evidence.collect``.
         blocked: Values that link nobody: ``kind`` (a rule, or ``email_local_part``), ``value``, ``reason``.
         rules: How strict to be with values that people share.
-        hmac_key: Key of the hashes of values; without one they are plain SHA-256.
+        hmac_key: Key of the hashes of values; without one they are plain SHA-256. Of both, the first 128 bits are kept.
 
     Returns:
         Evidence and persons of records that are not deleted; a deleted customer record still links the others.
@@ -160,7 +162,7 @@ def _evidence_table(
             digests.to_frame().select(
                 pl.lit(rule).alias("rule"),
                 reasons[rule].alias("block_reason"),
-                value_hash=pl.col("digest").bin.encode("hex"),
+                value_hash=pl.col("digest").bin.head(_HASH_BYTES).bin.encode("hex"),
             )
         )
         held = evidence[rule].links.select("node", place=pl.Series(places)[evidence[rule].links["value"]])
@@ -175,7 +177,7 @@ def _evidence_table(
 
 def _person_table(nodes: pl.DataFrame, component: np.ndarray) -> pl.DataFrame:
     keys = nodes.select(NODE)[_oldest(nodes, component)].select(pl.concat_str(*NODE, separator="\x1f")).to_series()
-    hashes = pl.Series("hash", _plain_digests(_messages(keys)), dtype=pl.Binary).bin.head(16).bin.encode("hex")
+    hashes = pl.Series("hash", _plain_digests(_messages(keys)), dtype=pl.Binary).bin.head(_HASH_BYTES).bin.encode("hex")
     ids = hashes.to_frame().select(pl.lit("p_") + pl.col("hash")).to_series()
     persons = nodes.with_columns(person_id=ids[component])
     return persons.filter(~pl.col("is_deleted")).select(DERIVED["person_record"].schema.keys())
