@@ -219,7 +219,7 @@ def _references(customer: pl.DataFrame, records: Mapping[str, pl.DataFrame]) -> 
         parts.append(_rows(outside, "external_id", _join("owner", "customer_id")))
         parts.append(_rows(inside, "customer_id", _join("owner", "customer_id")))
         named.append(inside.select(source="owner", source_id="customer_id"))
-    own = customer.join(pl.concat(named).unique(), on=["source", "source_id"], how="semi")
+    own = customer.join(pl.concat(named), on=["source", "source_id"], how="semi")
     parts.append(_rows(own, "customer_id", _join("source", "source_id")))
     return parts
 
