@@ -269,6 +269,22 @@ def _project_files(settings: Settings) -> list[Path]:
     )
 
 
+@contextmanager
+def closing_files() -> Iterator[None]:
+    """Around dbt in a process that goes on: its two files are checkpointed and closed behind it, however it ends.
+
+    The connection is dbt's for as long as the process lives (``keep_open`` of the profile).
+    """
+    from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+
+    try:
+        yield
+    finally:
+        if DuckDBConnectionManager._ENV is not None:
+            DuckDBConnectionManager._ENV.close()
+            DuckDBConnectionManager.close_all_connections()
+
+
 def _invoke(settings: Settings, arguments: Sequence[str]) -> Iterator[DbtCoreCliEventMessage | dg.Failure]:
     """Run dbt in this process, which has imported it already: what each node gave, then why the build failed, if so.
 
@@ -287,7 +303,8 @@ def _invoke(settings: Settings, arguments: Sequence[str]) -> Iterator[DbtCoreCli
             events.append(message)
 
     folder = str(settings.dbt_project_dir)
-    result = dbtRunner(callbacks=[keep]).invoke([*arguments, "--project-dir", folder, "--profiles-dir", folder])
+    with closing_files():
+        result = dbtRunner(callbacks=[keep]).invoke([*arguments, "--project-dir", folder, "--profiles-dir", folder])
     yield from events
     if not result.success:
         said = [

@@ -71,6 +71,8 @@ class Warehouse:
     def dbt(self, *arguments: str, **variables: Any) -> Any:
         from dbt.cli.main import dbtRunner
 
+        from orchestration.assets.dbt import closing_files
+
         for name, value in {
             "EXPERIENCE_HOME": self.home,
             "EXPERIENCE_TIMEZONE": "Asia/Shanghai",
@@ -82,7 +84,8 @@ class Warehouse:
         (self.home / "warehouse").mkdir(parents=True, exist_ok=True)
         folders = ["--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT)]
         given = json.dumps(self.variables | variables)
-        return dbtRunner().invoke(["--quiet", *arguments, *folders, "--vars", given])
+        with closing_files():
+            return dbtRunner().invoke(["--quiet", *arguments, *folders, "--vars", given])
 
     def build(self, *arguments: str, **variables: Any) -> None:
         result = self.dbt("build", *arguments, **variables)
