@@ -1,10 +1,10 @@
--- Everybody seen at a touchpoint, from every kind of trace.
+-- Everybody seen at a touchpoint, from every kind of trace. Events that enter a stage are among the stage entries.
 with contact as (
     select
         touchpoint_id,
         person_id
     from {{ ref('int_web_event_sessionized') }}
-    where touchpoint_id is not null and person_id is not null
+    where touchpoint_id is not null and stage_id is null and person_id is not null
     union
     select
         touchpoint_id,
