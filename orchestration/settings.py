@@ -8,9 +8,10 @@ are declared) and anything that opens a file.
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -99,6 +100,19 @@ class Settings:
             hmac_key=key.encode() if key else None,
             alert_webhook=env.get(ALERT_WEBHOOK_VARIABLE) or None,
         )
+
+    def beside(self, others: int) -> Settings:
+        """These settings for one of several DuckDB instances that run at a time and share the memory.
+
+        Raises:
+            SettingsError: the memory limit is no number with a unit.
+        """
+        found = re.fullmatch(r"([\d.]+)\s*([A-Za-z%]+)", self.duckdb_memory_limit)
+        if found is None:
+            raise SettingsError(
+                f"DuckDB's memory limit {self.duckdb_memory_limit!r} is no number with a unit, as in 8GB"
+            )
+        return replace(self, duckdb_memory_limit=f"{float(found[1]) / (1 + others):g}{found[2]}")
 
     @property
     def landing_dir(self) -> Path:

@@ -237,8 +237,10 @@ def _forget_touched(settings: Settings) -> None:
 
 
 def _files(settings: Settings) -> list[list[int] | None]:
-    """What shows that dbt's two files are as the last build left them."""
-    states = [path.stat() if path.exists() else None for path in (settings.warehouse_path, settings.marts_path)]
+    """What shows that dbt's two files are as the last build left them; what a killed writer left may lie in a log."""
+    files = [settings.warehouse_path, settings.marts_path]
+    logs = [path.with_name(path.name + ".wal") for path in files]
+    states = [path.stat() if path.exists() else None for path in (*files, *logs)]
     return [[state.st_size, state.st_mtime_ns] if state else None for state in states]
 
 

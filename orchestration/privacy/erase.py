@@ -165,15 +165,16 @@ def compact(settings: Settings, known: Places | None = None) -> bool:
     def look(path: Path, at: Collection[int] | None) -> list[int]:
         return known.look(path, strings, at)
 
+    shared = settings.beside(1)
     with ThreadPoolExecutor(settings.duckdb_threads) as pool:
-        marts = pool.submit(clear, settings.marts_path, settings, look)
+        marts = pool.submit(clear, settings.marts_path, shared, look)
 
         def beside() -> dict[str, Path]:
             # DuckDB does not read a file that the same process writes.
             wait([marts])
             return {settings.marts_path.stem: settings.marts_path}
 
-        warehouse = pool.submit(clear, settings.warehouse_path, settings, look, beside)
+        warehouse = pool.submit(clear, settings.warehouse_path, shared, look, beside)
     for path, cleared in ((settings.marts_path, marts), (settings.warehouse_path, warehouse)):
         if cleared.result():
             known.keep(path)
