@@ -167,14 +167,14 @@ def compact(settings: Settings, known: Places | None = None) -> bool:
 
     shared = settings.beside(1)
     with ThreadPoolExecutor(settings.duckdb_threads) as pool:
-        marts = pool.submit(clear, settings.marts_path, shared, look)
+        marts = pool.submit(clear, settings.marts_path, shared, look, hits=strings.hits)
 
         def beside() -> dict[str, Path]:
             # DuckDB does not read a file that the same process writes.
             wait([marts])
             return {settings.marts_path.stem: settings.marts_path}
 
-        warehouse = pool.submit(clear, settings.warehouse_path, shared, look, beside)
+        warehouse = pool.submit(clear, settings.warehouse_path, shared, look, beside, strings.hits)
     for path, cleared in ((settings.marts_path, marts), (settings.warehouse_path, warehouse)):
         if cleared.result():
             known.keep(path)

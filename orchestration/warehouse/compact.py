@@ -10,7 +10,9 @@ zeros. What is found then belongs to a row that is still shown, such as a longer
 
 What DuckDB itself writes down (which block holds what, the first eight bytes of the least and the greatest value of a
 segment) lies in blocks of 64 parts, each used or not. Parts that nothing uses are overwritten where a text is found in
-their block; what is found there all the same goes with the copy.
+their block. A part may be used by one table while what it says of another was written elsewhere since: a least or
+greatest value that holds a text is overwritten where it is none of a segment or a table of today. What is found there
+all the same goes with the copy.
 
 Bytes show a text only where its column is not packed by letters (FSST, ZSTD): dbt's files and their copies do without
 (``WITHOUT_PACKING``).
@@ -21,6 +23,7 @@ Does not belong here: when that is due (``privacy.erase``), which texts are look
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import struct
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -66,6 +69,10 @@ _TWO_NUMBERS = 8
 """Bytes in front of an uncompressed segment of texts: how many bytes they are, and where they end."""
 _PARTS = 64
 """Parts of a block that describes others; each has as many bytes, a multiple of eight."""
+_VALUE = re.compile(rb"[\xc8\xc9]\x00([\x01-\x08])")
+"""Stands in front of a least or greatest text: number of the field and of its bytes (``string_stats.cpp``)."""
+_VALUE_BYTES = 3 + 8
+"""Bytes of such a text at most, with what stands in front."""
 
 
 @dataclass(frozen=True, order=True)
@@ -87,6 +94,8 @@ _Column = tuple[RowGroup, str]
 _Found = Callable[[Path, Collection[int] | None], Collection[int]]
 """Gives places (bytes from the beginning) of a file at which one of certain texts may stand; of all of them, or of the
 blocks that begin at some places."""
+_Hits = Callable[[bytes], Iterable[tuple[int, int]]]
+"""Gives where certain texts begin and end in bytes."""
 
 
 @dataclass(frozen=True)
@@ -164,6 +173,7 @@ def clear(
     settings: Settings,
     found: _Found,
     beside: Callable[[], Mapping[str, Path]] = dict,
+    hits: _Hits = lambda _: (),
 ) -> bool:
     """Take deleted rows out of a file's bytes, as far as one of certain texts is found in them.
 
@@ -173,6 +183,8 @@ def clear(
         found: Gives places (bytes from the beginning) of a file at which one of the texts may stand; of all of them, or
             of the blocks that begin at some places.
         beside: Gives other databases that its views refer to, by name; asked only where the whole file is copied.
+        hits: Gives where one of the texts begins and ends in bytes; without it, a least or greatest value that was
+            deleted may leave the file to the copy.
 
     Returns:
         Whether every block was searched as it is now: a text stands nowhere but in those in which one was found.
@@ -193,12 +205,12 @@ def clear(
             # What was written are rows of today: where nothing was found before, nothing deleted is now.
             changed = {-1, *now.described, *(before.block_of(place) for place in places)}
             changed |= {block for block, stored in _checksums(path, now).items() if checksums.get(block) != stored}
-            blocks = _overwrite_unused(path, now, now.places_of(changed), found)
+            blocks = _overwrite_unused(path, now, now.places_of(changed), found, hits)
             if not any(before.is_in_use(block) or block in now.described for block in blocks):
                 return True
     compact(path, settings, beside())
     if now := _overwrite_free(path, settings):
-        _overwrite_unused(path, now, None, found)
+        _overwrite_unused(path, now, None, found, hits)
         return True
     return False
 
@@ -356,7 +368,7 @@ def _overwrite_free(path: Path, settings: Settings) -> Layout | None:
     return layout
 
 
-def _overwrite_unused(path: Path, layout: Layout, at: Collection[int] | None, found: _Found) -> set[int]:
+def _overwrite_unused(path: Path, layout: Layout, at: Collection[int] | None, found: _Found, hits: _Hits) -> set[int]:
     """Overwrite what nothing uses within blocks in which a text is found; the blocks in which one is found then.
 
     A block that is in use must never be half written, so that a copy takes the file's place.
@@ -367,26 +379,78 @@ def _overwrite_unused(path: Path, layout: Layout, at: Collection[int] | None, fo
     fresh = _fresh(path)
     shutil.copyfile(path, fresh)
     _overwrite_within(fresh, layout, blocks)
+    _overwrite_values(fresh, layout, blocks & layout.described.keys(), hits)
     _replace(path, fresh)
     return {layout.block_of(place) for place in found(path, layout.places_of(blocks))}
 
 
 def _overwrite_within(path: Path, layout: Layout, blocks: Iterable[int]) -> None:
-    """Overwrite parts that nothing uses of blocks that describe others, and gaps of those that hold texts.
+    """Overwrite parts that nothing uses of blocks that describe others, and gaps of those that hold texts."""
+    length = (layout.block_size - _CHECKSUM) // _PARTS // 8 * 8
+
+    def unused(number: int, block: bytes) -> Iterable[tuple[int, int]]:
+        parts = (_CHECKSUM + part * length for part in layout.described.get(number, ()))
+        yield from ((first, first + length) for first in parts)
+        yield from (texts.gap(block) for texts in layout.texts.get(number, ()))
+
+    _overwrite(path, layout, blocks, unused)
+
+
+def _overwrite_values(path: Path, layout: Layout, blocks: Collection[int], hits: _Hits) -> None:
+    """Overwrite least and greatest values of no segment and no table of today, of blocks that describe others."""
+    if not blocks:
+        return
+    with duckdb.connect(str(path), read_only=True) as connection:
+        of_today = _least_and_greatest(connection)
+
+    def unused(_: int, block: bytes) -> Iterable[tuple[int, int]]:
+        spans = (_value_around(block, begin, end) for begin, end in hits(block))
+        return [(first, last) for first, last in spans if block[first:last].decode() not in of_today]
+
+    _overwrite(path, layout, blocks, unused)
+
+
+def _value_around(block: bytes, begin: int, end: int) -> tuple[int, int]:
+    """Where the least or greatest value that holds some bytes begins and ends; nothing where there is none of ASCII."""
+    for value in _VALUE.finditer(block, max(0, begin - _VALUE_BYTES), end):
+        first, last = value.end(), value.end() + value[1][0]
+        if first <= begin and end <= last and block[first:last].isascii():
+            return first, last
+    return begin, begin
+
+
+def _least_and_greatest(connection: duckdb.DuckDBPyConnection) -> str:
+    """Everything that DuckDB says of the least and the greatest values of segments and tables, as one text."""
+    said: list[str] = []
+    columns = connection.execute(
+        "SELECT schema_name, table_name, list(column_name) FROM duckdb_columns() "
+        "SEMI JOIN duckdb_tables() USING (database_name, schema_name, table_name) "
+        "WHERE database_name = current_database() GROUP BY ALL"
+    ).fetchall()
+    for schema, table, names in columns:
+        name = sql_name((schema, table))
+        segments = connection.execute(f"SELECT DISTINCT stats FROM pragma_storage_info({quoted(name)})").fetchall()
+        of_table = connection.execute(
+            f"SELECT {', '.join(f'stats({quote(column)})' for column in names)} FROM {name} LIMIT 1"
+        ).fetchall()
+        said += [text for row in (*segments, *of_table) for text in row if text]
+    return "\n".join(said)
+
+
+def _overwrite(
+    path: Path, layout: Layout, blocks: Iterable[int], unused: Callable[[int, bytes], Iterable[tuple[int, int]]]
+) -> None:
+    """Overwrite parts of some blocks, given as where they begin and end.
 
     A block whose checksum is not the one expected is left as it is.
     """
-    length = (layout.block_size - _CHECKSUM) // _PARTS // 8 * 8
     with path.open("r+b", buffering=0) as file:
         for number in blocks:
             place = HEADER + number * layout.block_size
             block = bytearray(os.pread(file.fileno(), layout.block_size, place))
             if block[:_CHECKSUM] != _checksum(block[_CHECKSUM:]):
                 continue
-            parts = (_CHECKSUM + part * length for part in layout.described.get(number, ()))
-            unused = [(first, first + length) for first in parts]
-            unused += [texts.gap(block) for texts in layout.texts.get(number, ())]
-            for first, last in unused:
+            for first, last in list(unused(number, bytes(block))):
                 block[first:last] = bytes(last - first)
             block[:_CHECKSUM] = _checksum(block[_CHECKSUM:])
             os.pwrite(file.fileno(), block, place)

@@ -295,6 +295,62 @@ def test_the_least_value_that_was_deleted_leaves_what_the_file_says_of_its_value
     assert list(tmp_path.iterdir()) == [path]
 
 
+def short_hits(content):
+    return [match.span() for match in re.finditer(re.escape(SHORT % 7), content)]
+
+
+def make_with_shared_part(path, least):
+    """Two tables that DuckDB describes in one part of a block; the second has the short text as its least, deleted."""
+    more = ", ".join(f"md5((range * {i})::VARCHAR) AS c{i}" for i in range(2, 6))
+    statement = "CREATE TABLE {} AS SELECT range AS id, CASE {}ELSE 'b' || md5(range::VARCHAR)[:7] END AS text, {} "
+    statement += "FROM range(150000)"
+    make(
+        path,
+        "SET checkpoint_threshold = '1TB'",
+        "BEGIN",
+        statement.format("first", f"WHEN range = 3 THEN '{least}' ", more),
+        statement.format("second", f"WHEN range = 75000 THEN '{(SHORT % 7).decode()}' ", more),
+        "COMMIT",
+    )
+    make(
+        path, f"DELETE FROM second WHERE text = '{(SHORT % 7).decode()}'", "CREATE TABLE third AS SELECT 'row' AS text"
+    )
+
+
+def test_a_least_value_in_a_part_that_another_table_uses_is_overwritten(tmp_path, settings, copies):
+    path = tmp_path / "a.duckdb"
+    make_with_shared_part(path, "aaa")
+    before = content(path)
+    clear(path, settings, short_places, hits=short_hits)
+    assert short_places(path) == []
+    assert copies == []
+    assert content(path) == before
+    make(path, "CREATE TABLE more AS SELECT * FROM second", "INSERT INTO first SELECT * FROM more")
+    assert len(content(path)["first"]) == len(before["first"]) + len(before["second"])
+
+
+def test_without_a_way_to_tell_it_such_a_value_is_left_to_the_copy(tmp_path, settings, copies):
+    path = tmp_path / "a.duckdb"
+    make_with_shared_part(path, "aaa")
+    clear(path, settings, short_places)
+    assert short_places(path) == []
+    assert copies == [path]
+
+
+def test_a_least_value_of_today_is_not_overwritten(tmp_path, settings, copies):
+    path = tmp_path / "a.duckdb"
+    longer = (SHORT % 7).decode() + "9"
+    make_with_shared_part(path, longer)
+    before = content(path)
+    clear(path, settings, short_places, hits=short_hits)
+    assert content(path) == before
+    with duckdb.connect(str(path), read_only=True) as connection:
+        assert connection.execute(f"SELECT count(*) FROM first WHERE text = '{longer}'").fetchone() == (1,)
+        (said,) = connection.execute("SELECT stats(text) FROM first LIMIT 1").fetchone()
+    assert f"Min: {longer[:8]}," in said
+    assert copies == [path]
+
+
 def test_a_checksum_that_is_not_known_leaves_the_file_to_the_copy(tmp_path, settings, copies, monkeypatch):
     path = tmp_path / "a.duckdb"
     make_with_least(path, of_table=False)
