@@ -1,8 +1,8 @@
 """Backfill assets: the rows of a day or a month of one stream, read again and brought into the clean layer.
 
-Partitions are business days, or months of them, of the stream's cursor: when a row last changed. Only streams of SQL
-sources with a cursor have any (``sources.backfill.why_not`` says why others have none). A backfill never moves the
-cursor, looks for no deletions and leaves the marts to the next night, which finds the changed rows by itself.
+Partitions are business days, or months of them, of the stream's cursor: when a row last changed. Only streams with a
+cursor have any (``sources.backfill.why_not`` says why others have none). A backfill never moves the cursor, looks
+for no deletions and leaves the marts to the next night, which finds the changed rows by itself.
 
 It never runs beside a night: runs of its jobs wait in Dagster's queue, and a run launched in another way is refused.
 """
